@@ -1,0 +1,1 @@
+//! Lower-case hexadecimal, the only form NIP-01 allows.

@@ -1,0 +1,21 @@
+//! The vocabulary of the observatory: values that, once they exist, are valid. No I/O.
+
+pub mod address;
+pub mod canonical;
+pub mod document;
+pub mod event;
+pub mod filter;
+pub mod hex;
+pub mod kind;
+pub mod network;
+pub mod ranges;
+pub mod relay_url;
+pub mod sighting;
+
+pub use address::{AddressPolicy, AddressRejection};
+pub use document::Document;
+pub use event::{Event, EventError, VerifiedEvent};
+pub use filter::{Filter, FilterError};
+pub use network::Network;
+pub use ranges::{Range, Ranges};
+pub use relay_url::{Extracted, RelayUrl, RelayUrlError};
