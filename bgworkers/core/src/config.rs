@@ -1,6 +1,6 @@
 //! The settings of `bigbrotr.*` as plain data, copied from PostgreSQL when a worker starts and at each reload.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bigbrotr_models::{AddressPolicy, Filter, Network};
 
@@ -81,6 +81,17 @@ pub struct Config {
     pub quarantine_retention: Duration,
     /// `worker_memory` in bytes.
     pub worker_memory: u64,
+    /// `inject_fault`: a fault the tests want, as `service:fault`.
+    pub inject_fault: Option<String>,
+}
+
+impl Config {
+    /// The lowest `created_at` the archive takes, in unix seconds: `event_retention` before now.
+    pub fn oldest_kept(&self) -> i64 {
+        let Some(age) = self.event_retention else { return 0 };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(now.saturating_sub(age).as_secs()).unwrap_or(0)
+    }
 }
 
 impl Default for Config {
@@ -124,6 +135,7 @@ impl Default for Config {
             history_retention: Duration::from_secs(30 * 86_400),
             quarantine_retention: Duration::from_secs(30 * 86_400),
             worker_memory: 256 << 20,
+            inject_fault: None,
         }
     }
 }

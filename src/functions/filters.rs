@@ -1,0 +1,61 @@
+//! A NIP-01 filter as an SQL condition.
+
+use bigbrotr_models::{Filter, hex};
+use pgrx::pg_extern;
+use pgrx::spi::quote_literal;
+
+use super::{refuse, tags};
+
+fn parse(filter: &str) -> Filter {
+    Filter::from_json(filter).unwrap_or_else(|error| {
+        refuse(
+            &format!("not a NIP-01 filter: {error}"),
+            "Keys: ids, authors, kinds, since, until, limit and #x for a one-letter tag x.",
+        )
+    })
+}
+
+#[pg_extern]
+fn filter_limit(filter: &str) -> Option<i64> {
+    parse(filter).limit.map(i64::from)
+}
+
+/// Over the columns of `bigbrotr.event`. Values are hexadecimal digits, numbers, or quoted.
+#[pg_extern]
+fn filter_condition(filter: &str) -> String {
+    let filter = parse(filter);
+    let mut conditions = Vec::new();
+    let keys = |keys: &[[u8; 32]]| {
+        let items: Vec<String> = keys.iter().map(|key| format!("'\\x{}'", hex::encode(key))).collect();
+        format!("ARRAY[{}]::bytea[]", items.join(","))
+    };
+    if let Some(ids) = &filter.ids {
+        conditions.push(format!("id = ANY ({})", keys(ids)));
+    }
+    if let Some(authors) = &filter.authors {
+        conditions.push(format!("pubkey = ANY ({})", keys(authors)));
+    }
+    if let Some(kinds) = &filter.kinds {
+        let items: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+        conditions.push(format!("kind = ANY (ARRAY[{}]::integer[])", items.join(",")));
+    }
+    for (letter, values) in &filter.tags {
+        // The index finds by hash; the tags themselves decide.
+        let hashes: Vec<String> =
+            values.iter().map(|value| tags::hash(*letter as u8, value.as_bytes()).to_string()).collect();
+        let values: Vec<String> = values.iter().map(quote_literal).collect();
+        conditions.push(format!(
+            "bigbrotr.tag_hashes(tags) && ARRAY[{}]::integer[] AND EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(tags) AS t (tag) \
+             WHERE t.tag ->> 0 = '{letter}' AND t.tag ->> 1 = ANY (ARRAY[{}]::text[]))",
+            hashes.join(","),
+            values.join(","),
+        ));
+    }
+    if let Some(since) = filter.since {
+        conditions.push(format!("created_at >= {since}"));
+    }
+    if let Some(until) = filter.until {
+        conditions.push(format!("created_at <= {until}"));
+    }
+    if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") }
+}
