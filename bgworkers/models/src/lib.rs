@@ -3,6 +3,7 @@
 pub mod address;
 pub mod canonical;
 pub mod document;
+mod escape;
 pub mod event;
 pub mod filter;
 pub mod hex;
@@ -11,6 +12,8 @@ pub mod network;
 pub mod ranges;
 pub mod relay_url;
 pub mod sighting;
+#[cfg(test)]
+mod test_data;
 
 pub use address::{AddressPolicy, AddressRejection};
 pub use document::Document;

@@ -1,0 +1,110 @@
+//! JSON strings with the escapes of NIP-01, in the forms that serializers in the field give the remaining controls.
+
+/// How U+0000–U+001F other than `\b \t \n \f \r`, and U+007F, are written. Everything else never differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Controls {
+    /// `\u001b`, DEL as it is: what most implementations do.
+    Lower,
+    /// As they are: the letter of NIP-01.
+    Verbatim,
+    /// `\u001b`, and DEL as `\u007f`.
+    LowerAndDel,
+    /// `\u001B`, DEL as it is.
+    Upper,
+}
+
+const PLAIN: u8 = 0;
+const CONTROL: u8 = 1;
+const DEL: u8 = 2;
+/// What each byte asks for: nothing, the letter of its short escape, or a decision by form.
+const CLASS: [u8; 256] = {
+    let mut table = [PLAIN; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = CONTROL;
+        byte += 1;
+    }
+    table[0x08] = b'b';
+    table[b'\t' as usize] = b't';
+    table[b'\n' as usize] = b'n';
+    table[0x0c] = b'f';
+    table[b'\r' as usize] = b'r';
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table[0x7f] = DEL;
+    table
+};
+
+/// Appends `text` as a JSON string, quotes included. Returns whether it held a character that the forms write differently.
+pub(crate) fn push_string(out: &mut Vec<u8>, text: &str, controls: Controls) -> bool {
+    let bytes = text.as_bytes();
+    let mut differs = false;
+    let mut copied = 0;
+    out.push(b'"');
+    for (at, &byte) in bytes.iter().enumerate() {
+        let class = CLASS[byte as usize];
+        if class == PLAIN {
+            continue;
+        }
+        let digits = match (class, controls) {
+            (CONTROL | DEL, _) => {
+                differs = true;
+                match (class, controls) {
+                    (_, Controls::Verbatim) => continue,
+                    (DEL, Controls::LowerAndDel) => b"0123456789abcdef",
+                    (DEL, _) => continue,
+                    (_, Controls::Upper) => b"0123456789ABCDEF",
+                    _ => b"0123456789abcdef",
+                }
+            }
+            _ => {
+                out.extend_from_slice(&bytes[copied..at]);
+                out.extend_from_slice(&[b'\\', class]);
+                copied = at + 1;
+                continue;
+            }
+        };
+        out.extend_from_slice(&bytes[copied..at]);
+        let (high, low) = (digits[(byte >> 4) as usize], digits[(byte & 0x0f) as usize]);
+        out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+        copied = at + 1;
+    }
+    out.extend_from_slice(&bytes[copied..]);
+    out.push(b'"');
+    differs
+}
+
+/// The text written by the functions that only ever append whole characters.
+pub(crate) fn into_string(out: Vec<u8>) -> String {
+    debug_assert!(std::str::from_utf8(&out).is_ok());
+    String::from_utf8(out).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn string(text: &str, controls: Controls) -> (String, bool) {
+        let mut out = Vec::new();
+        let differs = push_string(&mut out, text, controls);
+        (into_string(out), differs)
+    }
+
+    #[test]
+    fn the_seven_short_escapes_are_the_same_in_every_form() {
+        for form in [Controls::Lower, Controls::Verbatim, Controls::LowerAndDel, Controls::Upper] {
+            let (json, differs) = string("\u{8}\t\n\u{c}\r\"\\/<>&'é\u{2028}\u{feff}😀", form);
+            assert_eq!(json, "\"\\b\\t\\n\\f\\r\\\"\\\\/<>&'é\u{2028}\u{feff}😀\"");
+            assert!(!differs);
+        }
+    }
+
+    #[test]
+    fn other_controls_follow_the_form() {
+        let text = "a\u{0}\u{1b}\u{7f}b";
+        assert_eq!(string(text, Controls::Lower), ("\"a\\u0000\\u001b\u{7f}b\"".into(), true));
+        assert_eq!(string(text, Controls::Verbatim), ("\"a\u{0}\u{1b}\u{7f}b\"".into(), true));
+        assert_eq!(string(text, Controls::LowerAndDel), ("\"a\\u0000\\u001b\\u007fb\"".into(), true));
+        assert_eq!(string(text, Controls::Upper), ("\"a\\u0000\\u001B\u{7f}b\"".into(), true));
+    }
+}
