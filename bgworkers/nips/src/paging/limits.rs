@@ -1,0 +1,111 @@
+//! What is learned of one relay's way of answering.
+use super::Window;
+use super::page::Page;
+use serde::{Deserialize, Serialize};
+
+/// Evidence, in bits, that an order is no accident: seven distinct seconds in order have one chance in 5,040.
+const ORDER_BITS: u16 = 12;
+/// Confirmed bottoms after which a short page is believed without another request.
+const CONFIDENT: u16 = 3;
+/// With no sign of any cap, this many events are taken not to have been cut.
+const TINY: usize = 10;
+
+/// The order in which a relay sends stored events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Too little evidence.
+    #[default]
+    Unknown,
+    /// As NIP-01 has it.
+    NewestFirst,
+    /// Seen to send an older event before a newer one: which side of an answer is cut is unknown.
+    Unordered,
+}
+
+/// Kept between the pagers of one relay (`relay_sync`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RelayLimits {
+    /// Largest count ever returned with `EOSE`.
+    pub max_page: u32,
+    /// Smallest count at which the relay is known to have cut an answer of its own accord (not at our `limit`).
+    pub min_cut: Option<u32>,
+    /// The order it sends in.
+    pub order: Order,
+    /// Evidence for [`Order::NewestFirst`], in bits.
+    pub order_bits: u16,
+    /// Whether an event at `until` is left out; `None`: unknown.
+    pub until_exclusive: Option<bool>,
+    /// `Some(false)`: an event at `since` was seen; `None`: unknown.
+    pub since_exclusive: Option<bool>,
+    /// How often a short page was confirmed by an empty one below it, since the cap was last seen to vary.
+    pub confidence: u16,
+}
+
+impl RelayLimits {
+    /// Takes in a page that ended with `EOSE`.
+    pub(super) fn learn(&mut self, page: &Page, asked: &Window) {
+        self.max_page = self.max_page.max(u32::try_from(page.distinct).unwrap_or(u32::MAX));
+        if page.disordered {
+            self.order = Order::Unordered;
+        } else {
+            self.order_bits = self.order_bits.saturating_add(page.order_bits());
+            if self.order == Order::Unknown && self.order_bits >= ORDER_BITS {
+                self.order = Order::NewestFirst;
+            }
+        }
+        // A relay that ignores a bound shows nothing about it.
+        if page.off == 0 {
+            if asked.until.is_some() && page.newest == asked.until {
+                self.until_exclusive = Some(false);
+            }
+            if asked.since.is_some() && page.oldest == asked.since {
+                self.since_exclusive = Some(false);
+            }
+        }
+    }
+
+    /// An answer of `count` events to a request for `limit` turned out to be cut.
+    pub(super) fn cut(&mut self, count: usize, limit: u32) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        if count >= limit || count == 0 {
+            return;
+        }
+        self.min_cut = Some(self.min_cut.map_or(count, |cut| cut.min(count)));
+        if self.varies(count) {
+            self.confidence = 0;
+        }
+    }
+
+    /// A short page was followed by an empty one: it had not been cut.
+    pub(super) fn confirm(&mut self) {
+        self.confidence = self.confidence.saturating_add(1);
+    }
+
+    /// Whether a cut at `count` is well below what the relay can return.
+    pub(super) fn varies(&self, count: u32) -> bool {
+        u64::from(count) * 4 < u64::from(self.max_page) * 3
+    }
+
+    /// Whether no cut was ever seen and `count` is too small for one to be likely.
+    pub(super) fn tiny(&self, count: usize) -> bool {
+        self.min_cut.is_none() && count <= TINY
+    }
+
+    /// Whether an answer of `count` events to `limit` is below what this relay is known to return: half the smallest
+    /// cut seen, or three quarters of its largest answer while none was.
+    pub(super) fn fits(&self, count: usize, limit: u32) -> bool {
+        let (count, full) = (count as u64, u64::from(self.max_page.min(limit)));
+        match self.min_cut {
+            None => self.tiny(count as usize) || count * 4 <= full * 3,
+            Some(cut) => count * 2 < full.min(u64::from(cut)),
+        }
+    }
+
+    /// Like [`Self::fits`] by half, and believed without a look below.
+    pub(super) fn short(&self, count: usize, limit: u32) -> bool {
+        let full = u64::from(self.max_page.min(limit).min(self.min_cut.unwrap_or(u32::MAX)));
+        self.confidence >= CONFIDENT && (self.tiny(count) || (count as u64) * 2 < full)
+    }
+}

@@ -1,0 +1,164 @@
+//! A relay in memory, honest or not.
+use super::{Answer, End, Id, Pager, RelayLimits, Window};
+use crate::nip01::ClosePrefix;
+use crate::nip67::EoseHint;
+use bigbrotr_models::ranges::Ranges;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use std::collections::HashSet;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Send {
+    NewestFirst,
+    /// The oldest are handed out, ascending.
+    Ascending,
+    /// Any, in any order.
+    Random,
+}
+
+#[derive(Debug, Clone)]
+pub struct FakeRelay {
+    pub events: Vec<(i64, Id)>,
+    pub cap: Option<usize>,
+    /// Each answer has a cap of its own between this and `cap`.
+    pub cap_from: Option<usize>,
+    pub send: Send,
+    pub until_exclusive: bool,
+    pub since_exclusive: bool,
+    pub ignores_limit: bool,
+    pub ignores_bounds: bool,
+    pub hints: bool,
+    pub duplicates: bool,
+    pub strays: usize,
+    /// Chances in a hundred.
+    pub loses_eose: u32,
+    pub closes: u32,
+    pub disconnects: u32,
+    /// More events than this in an answer and the reader closes it.
+    pub budget: usize,
+    pub rng: StdRng,
+}
+
+pub fn id(n: u64) -> Id {
+    let mut id = [0; 32];
+    // Spread, so that the order of ids is not the order of insertion.
+    let spread = n.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17);
+    id[..8].copy_from_slice(&spread.to_be_bytes());
+    id[8..16].copy_from_slice(&n.to_be_bytes());
+    id
+}
+
+impl FakeRelay {
+    pub fn honest(seconds: &[i64]) -> Self {
+        Self {
+            events: seconds.iter().enumerate().map(|(n, at)| (*at, id(n as u64))).collect(),
+            cap: None,
+            cap_from: None,
+            send: Send::NewestFirst,
+            until_exclusive: false,
+            since_exclusive: false,
+            ignores_limit: false,
+            ignores_bounds: false,
+            hints: false,
+            duplicates: false,
+            strays: 0,
+            loses_eose: 0,
+            closes: 0,
+            disconnects: 0,
+            budget: usize::MAX,
+            rng: StdRng::seed_from_u64(7),
+        }
+    }
+
+    pub fn answer(&mut self, window: &Window) -> (Vec<(i64, Id)>, usize, End) {
+        let mut hits: Vec<(i64, Id)> = self.events.clone();
+        if !self.ignores_bounds {
+            let (ue, se) = (i64::from(self.until_exclusive), i64::from(self.since_exclusive));
+            hits.retain(|(at, _)| window.until.is_none_or(|until| *at <= until - ue));
+            hits.retain(|(at, _)| window.since.is_none_or(|since| *at >= since + se));
+        }
+        match self.send {
+            Send::NewestFirst => hits.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1))),
+            Send::Ascending => hits.sort(),
+            Send::Random => hits.shuffle(&mut self.rng),
+        }
+        let all = hits.len();
+        let mut cap = self.cap.unwrap_or(usize::MAX);
+        if let Some(from) = self.cap_from {
+            cap = self.rng.random_range(from.min(cap)..=cap.min(5_000));
+        }
+        if !self.ignores_limit {
+            cap = cap.min(window.limit as usize);
+        }
+        hits.truncate(cap);
+        let hint = self.hints.then_some(if hits.len() == all { EoseHint::Finish } else { EoseHint::More });
+        if self.duplicates {
+            hits = hits.iter().flat_map(|hit| [*hit, *hit]).collect();
+        }
+        let mut end = End::Eose { hint };
+        if self.rng.random_range(0..100) < self.disconnects {
+            let frames = self.rng.random_range(0..=hits.len());
+            hits.truncate(frames);
+            end = End::Disconnected;
+        } else if self.rng.random_range(0..100) < self.closes {
+            let frames = self.rng.random_range(0..=hits.len());
+            hits.truncate(frames);
+            end = End::Closed(ClosePrefix::RateLimited);
+        } else if self.rng.random_range(0..100) < self.loses_eose {
+            end = End::Timeout;
+        } else if hits.len() > self.budget {
+            hits.truncate(self.budget);
+            end = End::Overflow;
+        }
+        (hits, self.strays, end)
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Archive {
+    pub held: HashSet<Id>,
+    pub complete: Ranges,
+    pub limits: RelayLimits,
+    pub requests: usize,
+    pub fetched: usize,
+    pub incomplete: usize,
+}
+
+impl Archive {
+    /// One pager over what is left, to its end.
+    pub fn pass(&mut self, relay: &mut FakeRelay, since: i64, page_limit: u32, horizon: i64, max_requests: usize) {
+        let wanted = Ranges::single(since, None).subtract(&self.complete);
+        let mut pager = Pager::new(wanted.clone(), page_limit, horizon, self.limits.clone());
+        let mut requests = 0;
+        while let Some(window) = pager.next() {
+            requests += 1;
+            assert!(requests <= max_requests, "no end: {window:?} {pager:?}");
+            let (items, off_window, end) = relay.answer(&window);
+            if std::env::var_os("TRACE").is_some() {
+                println!("{window:?} -> {} {end:?} {:?}", items.len(), items.iter().map(|i| i.0).collect::<Vec<_>>());
+            }
+            self.held.extend(items.iter().map(|(_, id)| *id));
+            self.fetched += items.len();
+            let progress = pager.answer(Answer { items: &items, off_window, end });
+            if std::env::var_os("TRACE").is_some() {
+                println!("   {progress:?} {:?}", pager.limits());
+            }
+            assert!(wanted.covers(&progress.complete), "claimed more than was wanted");
+            assert!(progress.complete.last().is_none_or(|last| last.last() < horizon), "claimed beyond the horizon");
+            self.incomplete += progress.incomplete.len();
+            self.complete = self.complete.union(&progress.complete);
+        }
+        self.limits = pager.limits().clone();
+        self.requests += requests;
+    }
+
+    /// Events of the relay that were called complete and never came.
+    pub fn lost(&self, relay: &FakeRelay) -> Vec<(i64, Id)> {
+        relay.events.iter().filter(|(at, id)| self.complete.contains(*at) && !self.held.contains(id)).copied().collect()
+    }
+
+    pub fn is_complete(&self, since: i64, horizon: i64) -> bool {
+        self.complete.covers(&Ranges::single(since, Some(horizon)))
+    }
+}
