@@ -51,10 +51,20 @@ CREATE TABLE bigbrotr.deletion (
 );
 COMMENT ON TABLE bigbrotr.deletion IS
   'What kind 5 events (NIP-09) ask to delete, written as they are archived, so that a target that comes later is covered too.';
-COMMENT ON COLUMN bigbrotr.deletion.target IS 'Event id (32 bytes), or the UTF-8 text of an address kind:pubkey:d.';
+COMMENT ON COLUMN bigbrotr.deletion.target IS 'Event id (32 bytes), or address_target() of an address kind:pubkey:d.';
 COMMENT ON COLUMN bigbrotr.deletion.pubkey IS 'Who asked: effective only for events of the same author.';
 COMMENT ON COLUMN bigbrotr.deletion.until IS 'For an address: versions up to this created_at. NULL for an event id.';
 COMMENT ON COLUMN bigbrotr.deletion.request_id IS 'The kind 5 event.';
+
+CREATE FUNCTION bigbrotr.address_target(kind integer, pubkey bytea, d text) RETURNS bytea
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  -- A btree entry ends at 2,704 bytes and a d tag does not: a long address stands as its hash.
+  AS $$ SELECT CASE
+    WHEN pg_catalog.octet_length(d) OPERATOR(pg_catalog.<=) 1024 THEN pg_catalog.convert_to(pg_catalog.concat(kind, ':', pg_catalog.encode(pubkey, 'hex'), ':', d), 'UTF8')
+    ELSE pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat(kind, ':', pg_catalog.encode(pubkey, 'hex'), ':', d), 'UTF8'))
+  END $$;
+COMMENT ON FUNCTION bigbrotr.address_target(integer, bytea, text) IS
+  'Internal: deletion.target of an address: the UTF-8 text kind:pubkey:d (pubkey in hex), its SHA-256 if d is longer than 1,024 bytes.';
 
 CREATE TABLE bigbrotr.vanish (
   pubkey     bytea  PRIMARY KEY,

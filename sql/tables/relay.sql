@@ -48,7 +48,8 @@ COMMENT ON COLUMN bigbrotr.relay_alias.relay_id IS 'The relay it leads to.';
 COMMENT ON COLUMN bigbrotr.relay_alias.reason IS 'Why we believe so.';
 
 CREATE TABLE bigbrotr.block (
-  pattern text PRIMARY KEY,
+  -- LIKE fails over a pattern that ends in a lone backslash, and every service with it.
+  pattern text PRIMARY KEY CHECK (pattern !~ '(^|[^\\])(\\\\)*\\$'),
   reason  text NOT NULL DEFAULT ''
 );
 COMMENT ON TABLE bigbrotr.block IS

@@ -1,0 +1,171 @@
+-- From a URL somebody named to a relay that answered.
+
+CREATE FUNCTION bigbrotr.is_blocked(url text) RETURNS boolean
+  LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT EXISTS (SELECT FROM bigbrotr.block AS b WHERE is_blocked.url LIKE b.pattern) $$;
+COMMENT ON FUNCTION bigbrotr.is_blocked(text) IS 'Internal: whether a row of bigbrotr.block matches this URL.';
+
+CREATE FUNCTION bigbrotr.add_candidates(urls text[], source text) RETURNS integer
+  LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH named AS MATERIALIZED (
+      SELECT u.url, bigbrotr.relay_url_network(u.url)::bigbrotr.network AS network
+      FROM (SELECT DISTINCT n.url FROM unnest(urls) AS n(url) WHERE n.url IS NOT NULL) AS u
+    ), wanted AS (
+      SELECT n.url, n.network
+      FROM named AS n
+      WHERE n.network IS NOT NULL
+        AND NOT EXISTS (SELECT FROM bigbrotr.relay AS r WHERE r.url = n.url)
+        AND NOT EXISTS (SELECT FROM bigbrotr.relay_alias AS a WHERE a.url = n.url)
+        AND NOT EXISTS (SELECT FROM bigbrotr.block AS b WHERE n.url LIKE b.pattern)
+        -- A popular URL is named thousands of times: its row is written once an hour at most.
+        AND NOT EXISTS (SELECT FROM bigbrotr.candidate AS c WHERE c.url = n.url AND c.last_seen_at > now() - interval '1 hour')
+    ), written AS (
+      INSERT INTO bigbrotr.candidate AS c (url, network, source)
+      SELECT w.url, w.network, add_candidates.source
+      FROM wanted AS w
+      ORDER BY w.url  -- one order for all writers: no deadlock
+      ON CONFLICT (url) DO UPDATE SET last_seen_at = now()
+      RETURNING c.xmax = 0 AS is_new  -- an updated row version carries the locker's id
+    )
+    SELECT count(*)::integer FROM written WHERE is_new
+  $$;
+COMMENT ON FUNCTION bigbrotr.add_candidates(text[], text) IS
+  'Internal: adds canonical keys that are neither relay, alias nor blocked, and returns how many are new. Known ones are marked as named again.';
+
+CREATE FUNCTION bigbrotr.seed(urls text[]) RETURNS integer
+  LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+    DECLARE
+      keys     text[];
+      refused  bigint;
+      examples text;
+    BEGIN
+      SELECT array_agg(k.key) FILTER (WHERE k.key IS NOT NULL),
+             count(*) FILTER (WHERE k.key IS NULL),
+             string_agg(quote_literal(left(k.url, 100)), ', ' ORDER BY k.n) FILTER (WHERE k.key IS NULL AND k.nth <= 5)
+        INTO keys, refused, examples
+        FROM (SELECT o.n, o.url, o.key, row_number() OVER (PARTITION BY o.key IS NULL ORDER BY o.n) AS nth
+                FROM (SELECT u.n, u.url, bigbrotr.operator_relay_url(u.url) AS key
+                        FROM unnest(urls) WITH ORDINALITY AS u(url, n)
+                       WHERE u.url IS NOT NULL
+                      OFFSET 0) AS o) AS k;
+      IF refused > 0 THEN
+        RAISE NOTICE '% of the URLs refused: no relay URL that could be dialled', refused
+          USING DETAIL = examples || CASE WHEN refused > 5 THEN ', …' ELSE '' END;
+      END IF;
+      RETURN COALESCE(bigbrotr.add_candidates(keys, 'operator'), 0);
+    END
+  $$;
+COMMENT ON FUNCTION bigbrotr.seed(text[]) IS
+  'Adds candidates by hand and returns how many are new. A bare host and http(s):// mean wss:// and ws(s)://; NULL elements are ignored, what is no relay URL is refused with one NOTICE.';
+
+CREATE FUNCTION bigbrotr.claim_candidates(max integer, lease_s integer, networks text[])
+  RETURNS TABLE (url text)
+  LANGUAGE sql VOLATILE STRICT ROWS 500 SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH due AS MATERIALIZED (
+      SELECT c.url
+      FROM bigbrotr.candidate AS c
+      WHERE c.next_attempt_at <= now()
+        AND (c.leased_until IS NULL OR c.leased_until <= now())
+        AND c.network = ANY (networks::bigbrotr.network[])
+        AND NOT EXISTS (SELECT FROM bigbrotr.block AS b WHERE c.url LIKE b.pattern)
+      ORDER BY c.next_attempt_at
+      LIMIT max
+      FOR UPDATE OF c SKIP LOCKED
+    ), claimed AS (
+      UPDATE bigbrotr.candidate AS c
+      SET leased_until = now() + make_interval(secs => lease_s)
+      FROM due
+      WHERE c.url = due.url
+      RETURNING c.url, c.next_attempt_at
+    )
+    SELECT claimed.url FROM claimed ORDER BY claimed.next_attempt_at, claimed.url
+  $$;
+COMMENT ON FUNCTION bigbrotr.claim_candidates(integer, integer, text[]) IS
+  'Internal: leases up to max due candidates of these networks for lease_s seconds, the longest due first.';
+
+CREATE FUNCTION bigbrotr.add_relay(url text) RETURNS integer
+  LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+  AS $$
+    DECLARE
+      relay_id integer;
+    BEGIN
+      SELECT r.id INTO relay_id FROM bigbrotr.relay AS r WHERE r.url = add_relay.url;
+      IF NOT FOUND THEN
+        INSERT INTO bigbrotr.relay AS r (url, network, state)
+        VALUES (add_relay.url,
+                bigbrotr.relay_url_network(add_relay.url)::bigbrotr.network,
+                CASE WHEN bigbrotr.is_blocked(add_relay.url) THEN 'blocked' ELSE 'active' END::bigbrotr.relay_state)
+        ON CONFLICT ON CONSTRAINT relay_url_key DO NOTHING;
+        -- A statement of its own: it also sees the row of a transaction that was faster.
+        SELECT r.id INTO STRICT relay_id FROM bigbrotr.relay AS r WHERE r.url = add_relay.url;
+        INSERT INTO bigbrotr.relay_sync AS s (relay_id) VALUES (add_relay.relay_id) ON CONFLICT ON CONSTRAINT relay_sync_pkey DO NOTHING;
+        INSERT INTO bigbrotr.relay_monitor AS m (relay_id) VALUES (add_relay.relay_id) ON CONFLICT ON CONSTRAINT relay_monitor_pkey DO NOTHING;
+        DELETE FROM bigbrotr.candidate AS c WHERE c.url = add_relay.url;
+      END IF;
+      RETURN relay_id;
+    END
+  $$;
+COMMENT ON FUNCTION bigbrotr.add_relay(text) IS
+  'Internal: the id of the relay with this canonical key, which is added, with its bookkeeping, if it is new. It is no candidate afterwards.';
+
+CREATE FUNCTION bigbrotr.promote_candidate(url text, alias_of integer DEFAULT NULL) RETURNS integer
+  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    DECLARE
+      relay_id integer;
+    BEGIN
+      SELECT r.id INTO relay_id FROM bigbrotr.relay AS r WHERE r.url = promote_candidate.url;
+      IF FOUND THEN
+        NULL;  -- it became a relay while we looked: rows of relay are never taken back
+      ELSIF alias_of IS NOT NULL THEN
+        INSERT INTO bigbrotr.relay_alias AS a (url, relay_id, reason)
+        VALUES (promote_candidate.url, alias_of, 'answers as the same relay')
+        ON CONFLICT ON CONSTRAINT relay_alias_pkey DO NOTHING;
+        SELECT a.relay_id INTO STRICT relay_id FROM bigbrotr.relay_alias AS a WHERE a.url = promote_candidate.url;
+      ELSE
+        relay_id := bigbrotr.add_relay(promote_candidate.url);
+      END IF;
+      DELETE FROM bigbrotr.candidate AS c WHERE c.url = promote_candidate.url;
+      RETURN relay_id;
+    END
+  $$;
+COMMENT ON FUNCTION bigbrotr.promote_candidate(text, integer) IS
+  'Internal: a candidate that answered becomes a relay, or, with alias_of, another URL of that relay. Returns the id of the relay; calling it again changes nothing.';
+
+CREATE FUNCTION bigbrotr.fail_candidate(url text, error text) RETURNS void
+  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    UPDATE bigbrotr.candidate AS c
+    SET failures        = c.failures + 1,
+        last_error      = left(fail_candidate.error, 500),
+        leased_until    = NULL,
+        -- ±20 %, so that what failed together is not tried again together.
+        next_attempt_at = now() + (0.8 + 0.4 * random())
+          * ('{1 minute,5 minutes,30 minutes,2 hours,8 hours,1 day,2 days,4 days,7 days}'::interval[])[LEAST(c.failures + 1, 9)]
+    WHERE c.url = fail_candidate.url
+  $$;
+COMMENT ON FUNCTION bigbrotr.fail_candidate(text, text) IS
+  'Internal: ends the lease of a candidate that did not answer and sets its next attempt, from a minute later to a week.';
+
+CREATE FUNCTION bigbrotr.expire_candidates(max integer DEFAULT 10000) RETURNS integer
+  LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH expired AS MATERIALIZED (
+      SELECT c.url
+      FROM bigbrotr.candidate AS c
+      WHERE c.first_seen_at < now() - interval '30 days'
+        AND c.last_seen_at < now() - interval '7 days'
+        AND c.failures >= 5
+        AND (c.leased_until IS NULL OR c.leased_until <= now())
+      LIMIT max
+      FOR UPDATE OF c SKIP LOCKED
+    ), deleted AS (
+      DELETE FROM bigbrotr.candidate AS c USING expired AS x WHERE c.url = x.url RETURNING 1
+    )
+    SELECT count(*)::integer FROM deleted
+  $$;
+COMMENT ON FUNCTION bigbrotr.expire_candidates(integer) IS
+  'Internal: deletes up to max candidates that are 30 days old, failed five times and were not named for a week; returns how many.';

@@ -1,0 +1,135 @@
+-- What the refresher does besides statistics. Every call is one bounded step.
+
+CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch integer) RETURNS jsonb
+  LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+  AS $$
+    DECLARE
+      history    timestamptz := now() - make_interval(secs => history_s);
+      cycles     integer;
+      checks     integer;
+      runs       integer;
+      documents  integer;
+      refused    integer;
+      candidates integer;
+      surplus_id bigint;
+    BEGIN
+      WITH old AS MATERIALIZED (
+        SELECT c.id FROM bigbrotr.stat_cycles AS c WHERE c.finished_at < history ORDER BY c.finished_at LIMIT batch
+      )
+      DELETE FROM bigbrotr.stat_cycles AS c USING old WHERE c.id = old.id;
+      GET DIAGNOSTICS cycles = ROW_COUNT;
+
+      -- Relay by relay, on the primary key: the table has no index on time alone.
+      WITH old AS MATERIALIZED (
+        SELECT c.relay_id, c.checked_at
+        FROM bigbrotr.relay AS r
+        CROSS JOIN LATERAL (
+          SELECT k.relay_id, k.checked_at FROM bigbrotr.relay_check AS k
+          WHERE k.relay_id = r.id AND k.checked_at < history
+          ORDER BY k.checked_at LIMIT batch
+        ) AS c
+        LIMIT batch
+      )
+      DELETE FROM bigbrotr.relay_check AS c USING old WHERE c.relay_id = old.relay_id AND c.checked_at = old.checked_at;
+      GET DIAGNOSTICS checks = ROW_COUNT;
+
+      -- What a relay says now stays, however long ago it said so last.
+      WITH old AS MATERIALIZED (
+        SELECT m.relay_id, m.type, m.first_seen_at
+        FROM bigbrotr.relay_metadata AS m
+        WHERE m.last_seen_at < history
+          AND EXISTS (SELECT FROM bigbrotr.relay_metadata AS n
+                      WHERE n.relay_id = m.relay_id AND n.type = m.type AND n.first_seen_at > m.first_seen_at)
+        LIMIT batch
+      )
+      DELETE FROM bigbrotr.relay_metadata AS m USING old
+      WHERE m.relay_id = old.relay_id AND m.type = old.type AND m.first_seen_at = old.first_seen_at;
+      GET DIAGNOSTICS runs = ROW_COUNT;
+
+      WITH orphan AS MATERIALIZED (
+        SELECT m.id, m.type
+        FROM bigbrotr.metadata AS m
+        WHERE NOT EXISTS (SELECT FROM bigbrotr.relay_metadata AS r WHERE r.metadata_id = m.id AND r.type = m.type)
+        LIMIT batch
+        FOR UPDATE OF m SKIP LOCKED
+      )
+      DELETE FROM bigbrotr.metadata AS m USING orphan WHERE m.id = orphan.id AND m.type = orphan.type;
+      GET DIAGNOSTICS documents = ROW_COUNT;
+
+      SELECT q.id INTO surplus_id FROM bigbrotr.quarantine AS q ORDER BY q.id DESC OFFSET 100000 LIMIT 1;
+      WITH old AS MATERIALIZED (
+        (SELECT q.id FROM bigbrotr.quarantine AS q
+         WHERE q.seen_at < now() - make_interval(secs => quarantine_s) ORDER BY q.seen_at LIMIT batch)
+        UNION
+        (SELECT q.id FROM bigbrotr.quarantine AS q WHERE q.id <= surplus_id ORDER BY q.id LIMIT batch)
+      )
+      DELETE FROM bigbrotr.quarantine AS q USING old WHERE q.id = old.id;
+      GET DIAGNOSTICS refused = ROW_COUNT;
+
+      candidates := bigbrotr.expire_candidates(batch);
+
+      RETURN jsonb_build_object(
+        'stat_cycles', cycles, 'relay_check', checks, 'relay_metadata', runs, 'metadata', documents, 'quarantine', refused,
+        'candidate', candidates,
+        'more', GREATEST(cycles, checks, runs, documents, refused, candidates) >= batch);
+    END
+  $$;
+COMMENT ON FUNCTION bigbrotr.maintain(integer, integer, integer) IS
+  'Internal: deletes up to batch rows of each table that is kept for a time only and tells the counts. more: call it again. Ages in seconds.';
+
+CREATE FUNCTION bigbrotr.apply_blocks() RETURNS jsonb
+  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    DECLARE
+      blocked    integer;
+      unblocked  integer;
+      candidates integer;
+    BEGIN
+      UPDATE bigbrotr.relay AS r SET state = 'blocked'
+      WHERE r.state <> 'blocked' AND EXISTS (SELECT FROM bigbrotr.block AS b WHERE r.url LIKE b.pattern);
+      GET DIAGNOSTICS blocked = ROW_COUNT;
+
+      WITH free AS (
+        UPDATE bigbrotr.relay AS r SET state = 'active'
+        WHERE r.state = 'blocked' AND NOT EXISTS (SELECT FROM bigbrotr.block AS b WHERE r.url LIKE b.pattern)
+        RETURNING r.id
+      ), due AS (
+        UPDATE bigbrotr.relay_monitor AS m SET next_check_at = now() FROM free WHERE m.relay_id = free.id
+      )
+      SELECT count(*) INTO unblocked FROM free;
+
+      DELETE FROM bigbrotr.candidate AS c USING bigbrotr.block AS b WHERE c.url LIKE b.pattern;
+      GET DIAGNOSTICS candidates = ROW_COUNT;
+
+      RETURN jsonb_build_object('blocked', blocked, 'unblocked', unblocked, 'candidates', candidates);
+    END
+  $$;
+COMMENT ON FUNCTION bigbrotr.apply_blocks() IS
+  'Internal: makes relay.state and candidate agree with bigbrotr.block and tells the counts. A relay no longer matched is active again and checked at once.';
+
+-- Autovacuum would do as much; where it is off or late, the plans over a fast growing archive would suffer.
+CREATE FUNCTION bigbrotr.tables_to_analyze() RETURNS SETOF text
+  LANGUAGE sql STABLE ROWS 5 SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT format('%I.%I', s.schemaname, s.relname)
+    FROM pg_stat_user_tables AS s
+    WHERE s.schemaname = 'bigbrotr' AND s.n_mod_since_analyze > 1000 + 0.1 * s.n_live_tup
+    ORDER BY s.n_mod_since_analyze DESC
+  $$;
+COMMENT ON FUNCTION bigbrotr.tables_to_analyze() IS 'Internal: tables a tenth of which changed since they were last analyzed, the most changed first.';
+
+CREATE FUNCTION bigbrotr.analyze_next() RETURNS text
+  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    DECLARE
+      wanted text;
+    BEGIN
+      SELECT t.name INTO wanted FROM bigbrotr.tables_to_analyze() AS t(name) LIMIT 1;
+      IF FOUND THEN
+        EXECUTE 'ANALYZE ' || wanted;
+      END IF;
+      RETURN wanted;
+    END
+  $$;
+COMMENT ON FUNCTION bigbrotr.analyze_next() IS
+  'Internal: analyzes the table that needs it most and returns its name; NULL: none does. One a call, so that no transaction grows long.';

@@ -1,0 +1,122 @@
+-- The health of relays: whom to check, and what came of it.
+
+CREATE FUNCTION bigbrotr.claim_checks(max integer, lease_s integer, interval_s integer, networks text[])
+  RETURNS TABLE (relay_id integer, url text, state text)
+  LANGUAGE sql VOLATILE STRICT ROWS 200 SET search_path = pg_catalog, pg_temp
+  AS $$
+    -- A relay somebody added by hand has no row yet.
+    INSERT INTO bigbrotr.relay_monitor (relay_id)
+    SELECT r.id FROM bigbrotr.relay AS r
+    WHERE NOT EXISTS (SELECT FROM bigbrotr.relay_monitor AS m WHERE m.relay_id = r.id)
+    ORDER BY r.id
+    ON CONFLICT (relay_id) DO NOTHING;
+
+    WITH due AS MATERIALIZED (
+      SELECT m.relay_id, m.next_check_at, r.url, r.state
+      FROM bigbrotr.relay_monitor AS m
+      JOIN bigbrotr.relay AS r ON r.id = m.relay_id
+      WHERE (m.next_check_at <= now()
+             -- The interval was shortened since the last check.
+             OR m.failures = 0 AND m.last_ok_at <= now() - 1.1 * make_interval(secs => interval_s))
+        AND (m.leased_until IS NULL OR m.leased_until <= now())
+        AND r.state <> 'blocked'
+        AND r.network = ANY (networks::bigbrotr.network[])
+        AND NOT EXISTS (SELECT FROM bigbrotr.block AS b WHERE r.url LIKE b.pattern)
+      ORDER BY m.next_check_at
+      LIMIT max
+      FOR UPDATE OF m SKIP LOCKED
+    ), claimed AS (
+      UPDATE bigbrotr.relay_monitor AS m
+      SET leased_until = now() + make_interval(secs => lease_s)
+      FROM due
+      WHERE m.relay_id = due.relay_id
+      RETURNING m.relay_id, due.next_check_at, due.url, due.state
+    )
+    SELECT claimed.relay_id, claimed.url, claimed.state::text FROM claimed ORDER BY claimed.next_check_at, claimed.relay_id
+  $$;
+COMMENT ON FUNCTION bigbrotr.claim_checks(integer, integer, integer, text[]) IS
+  'Internal: leases up to max relays of these networks that are due for a check, for lease_s seconds, the longest due first. interval_s: bigbrotr.monitor_interval.';
+
+CREATE FUNCTION bigbrotr.record_check(
+  relay_id integer, checked_at double precision, ok boolean, open_ms real, read_ms real, write_ms real, error_class text, error text,
+  interval_s integer) RETURNS void
+  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    DECLARE
+      pause    interval := make_interval(secs => interval_s);
+      week     interval := interval '7 days';
+      jitter   double precision := 0.9 + 0.2 * random();
+      monitor  bigbrotr.relay_monitor;
+      relay    bigbrotr.relay;
+      silence  interval;
+    BEGIN
+      INSERT INTO bigbrotr.relay_check AS c (relay_id, checked_at, ok, open_ms, read_ms, write_ms, error_class, error)
+      VALUES (record_check.relay_id, to_timestamp(record_check.checked_at), record_check.ok, record_check.open_ms, record_check.read_ms,
+              record_check.write_ms, record_check.error_class, left(record_check.error, 500))
+      ON CONFLICT ON CONSTRAINT relay_check_pkey DO NOTHING;
+      INSERT INTO bigbrotr.relay_monitor AS m (relay_id) VALUES (record_check.relay_id) ON CONFLICT ON CONSTRAINT relay_monitor_pkey DO NOTHING;
+      SELECT * INTO STRICT monitor FROM bigbrotr.relay_monitor AS m WHERE m.relay_id = record_check.relay_id FOR UPDATE;
+      SELECT * INTO STRICT relay FROM bigbrotr.relay AS r WHERE r.id = record_check.relay_id;
+
+      IF record_check.ok THEN
+        UPDATE bigbrotr.relay_monitor AS m
+        SET failures = 0, leased_until = NULL, next_check_at = now() + jitter * pause,
+            last_ok_at = GREATEST(m.last_ok_at, to_timestamp(record_check.checked_at))
+        WHERE m.relay_id = record_check.relay_id;
+        IF relay.state = 'dead' THEN
+          UPDATE bigbrotr.relay AS r SET state = 'active' WHERE r.id = record_check.relay_id AND r.state = 'dead';
+          -- The synchronizer need not sit out the pause it had come to.
+          UPDATE bigbrotr.relay_sync AS s SET next_attempt_at = now() WHERE s.relay_id = record_check.relay_id AND s.next_attempt_at > now();
+        END IF;
+        RETURN;
+      END IF;
+
+      monitor.failures := monitor.failures + 1;
+      silence := to_timestamp(record_check.checked_at) - COALESCE(monitor.last_ok_at, relay.discovered_at);
+      IF silence >= week AND monitor.failures >= 5 THEN
+        UPDATE bigbrotr.relay AS r SET state = 'dead' WHERE r.id = record_check.relay_id AND r.state = 'active';
+        -- A seventh of the silence: daily at first, weekly after seven weeks.
+        pause := GREATEST(pause, LEAST(silence / 7, week));
+      ELSE
+        -- Soon again at first: most failures are a hiccup of the way there.
+        pause := LEAST(pause, COALESCE(('{1 minute,5 minutes,15 minutes}'::interval[])[monitor.failures], pause));
+      END IF;
+      UPDATE bigbrotr.relay_monitor AS m
+      SET failures = monitor.failures, leased_until = NULL, next_check_at = now() + jitter * pause
+      WHERE m.relay_id = record_check.relay_id;
+    END
+  $$;
+COMMENT ON FUNCTION bigbrotr.record_check(integer, double precision, boolean, real, real, real, text, text, integer) IS
+  'Internal: a finished check (checked_at in unix seconds): its row, the state of the relay (dead after a week of silence and five failures) and when it is due again.';
+
+CREATE FUNCTION bigbrotr.record_metadata(relay_id integer, type text, id bytea, data text, seen_at double precision) RETURNS void
+  LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+  AS $$
+    DECLARE
+      newest bigbrotr.relay_metadata;
+      seen   timestamptz := to_timestamp(record_metadata.seen_at);
+    BEGIN
+      SELECT * INTO newest
+      FROM bigbrotr.relay_metadata AS m
+      WHERE m.relay_id = record_metadata.relay_id AND m.type = record_metadata.type::bigbrotr.metadata_type
+      ORDER BY m.first_seen_at DESC
+      LIMIT 1
+      FOR UPDATE;
+      IF newest.metadata_id = record_metadata.id THEN
+        UPDATE bigbrotr.relay_metadata AS m
+        SET last_seen_at = seen
+        WHERE m.relay_id = newest.relay_id AND m.type = newest.type AND m.first_seen_at = newest.first_seen_at AND m.last_seen_at < seen;
+        RETURN;
+      END IF;
+      -- An update that changes nothing, but locks the row: maintain() cannot take an unreferenced document away under us.
+      INSERT INTO bigbrotr.metadata AS m (id, type, data)
+      VALUES (record_metadata.id, record_metadata.type::bigbrotr.metadata_type, record_metadata.data::jsonb)
+      ON CONFLICT ON CONSTRAINT metadata_pkey DO UPDATE SET data = m.data;
+      -- A clock that was set back must not put a new run before the last one.
+      seen := GREATEST(seen, newest.last_seen_at + interval '1 microsecond');
+      INSERT INTO bigbrotr.relay_metadata (relay_id, type, metadata_id, first_seen_at, last_seen_at)
+      VALUES (record_metadata.relay_id, record_metadata.type::bigbrotr.metadata_type, record_metadata.id, seen, seen);
+    END
+  $$;
+COMMENT ON FUNCTION bigbrotr.record_metadata(integer, text, bytea, text, double precision) IS
+  'Internal: a relay gave this document (id: its content hash) at seen_at, unix seconds. Extends the newest run if it is the same document, else begins a run.';
