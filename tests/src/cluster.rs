@@ -1,0 +1,5 @@
+pub struct Cluster;
+pub struct ClusterOptions;
+pub enum Stop {
+    A,
+}
