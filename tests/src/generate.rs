@@ -1,7 +1,7 @@
 //! Signed events for tests and benchmarks, and how to spread them over relays. Equal seeds give equal events.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     fs,
     ops::Range,
     sync::Arc,
@@ -107,7 +107,16 @@ impl Generator {
         while times.len() < n {
             self.session(&mut times, n, &spec.created_at);
         }
-        let unsigned: Vec<_> = times.into_iter().map(|at| self.unsigned(at, spec)).collect();
+        let mut seen = HashSet::with_capacity(n);
+        let mut distinct = |at| {
+            loop {
+                let event = self.unsigned(at, spec);
+                if seen.insert(event.id) {
+                    return event;
+                }
+            }
+        };
+        let unsigned: Vec<_> = times.into_iter().map(&mut distinct).collect();
         let share = n.div_ceil(SIGNERS).max(1);
         let authors = &self.authors;
         thread::scope(|scope| {
@@ -167,7 +176,7 @@ impl Generator {
             480..720 => self.reaction(spec),
             720..780 => self.repost(spec),
             780..840 => self.zap(spec),
-            840..890 => (1059, vec![tag(["p", &self.someone()])], self.base64(900..2_400)),
+            840..890 => (1059, vec![tag(["p", &self.someone()])], self.base64(700..1_800)),
             890..920 => (4, vec![tag(["p", &self.someone()])], self.base64(64..600) + "?iv=" + &self.base64(24..25)),
             920..950 => self.profile(),
             950..970 => {
@@ -182,7 +191,7 @@ impl Generator {
                 (10002, (0..relays).map(|_| entry(self)).collect(), String::new())
             }
             970..980 => {
-                let follows = self.long_tail(20, 400);
+                let follows = self.long_tail(20, 300);
                 (3, (0..follows).map(|_| tag(["p", &self.someone()])).collect(), String::new())
             }
             980..985 => self.article(spec),
@@ -210,7 +219,7 @@ impl Generator {
             let word = self.words(4..9);
             tags.push(tag(["t", word.trim()]));
         }
-        let length = self.long_tail(30, 3_000);
+        let length = self.long_tail(30, 2_400);
         let mut content = self.words(length..length + 20);
         if self.rng.random_bool(0.2) {
             let name = self.hex32();
@@ -277,7 +286,7 @@ impl Generator {
             tag(["a", &format!("30023:{}:{}", self.someone(), &d[12..24]), &self.relay(spec)]),
             tag(["published_at", "1700000000"]),
         ];
-        let length = self.long_tail(3_000, 25_000);
+        let length = self.long_tail(3_000, 20_000);
         (30023, tags, format!("# {title}\n\n{}", self.words(length..length + 100)))
     }
 
@@ -389,8 +398,6 @@ pub fn distribute(events: usize, relays: usize, copies: usize, seed: u64) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use serde_json::Value;
 
     use super::*;

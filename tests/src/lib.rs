@@ -5,7 +5,6 @@
 
 pub mod cluster;
 pub mod generate;
-pub mod graph;
 pub mod paths;
 pub mod relay;
 pub mod signed;

@@ -1,5 +1,0 @@
-pub struct Cluster;
-pub struct ClusterOptions;
-pub enum Stop {
-    A,
-}
