@@ -1,0 +1,8 @@
+//! The dialer against small servers of our own on loopback.
+#![allow(clippy::unwrap_used)]
+
+mod http;
+mod overlay;
+mod servers;
+mod tls;
+mod websocket;
