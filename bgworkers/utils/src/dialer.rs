@@ -67,8 +67,8 @@ pub struct Dialer {
 
 pub(crate) struct Inner {
     pub(crate) config: DialerConfig,
-    resolver: Resolver,
-    tls: Tls,
+    resolver: Arc<Resolver>,
+    tls: Arc<Tls>,
 }
 
 impl std::fmt::Debug for Dialer {
@@ -87,7 +87,7 @@ impl Dialer {
 
     pub(crate) fn assemble(mut config: DialerConfig, resolver: Resolver, tls: Tls) -> Self {
         config.user_agent = header_text(&config.user_agent);
-        Self { inner: Arc::new(Inner { config, resolver, tls }) }
+        Self { inner: Arc::new(Inner { config, resolver: Arc::new(resolver), tls: Arc::new(tls) }) }
     }
 
     /// The configuration in force.
@@ -101,6 +101,14 @@ impl Dialer {
     /// Every [`DialError`] but `Idle`; see [`DialError::class`].
     pub async fn connect(&self, url: &RelayUrl) -> Result<(Connection, ConnectInfo), DialError> {
         self.connect_endpoint(&Endpoint::from(url)).await
+    }
+
+    /// A dialer that differs in `max_message_size` only and shares everything else. A frame's header alone reserves memory for the whole frame, so who
+    /// talks to hundreds of unproven hosts at a time wants a small cap.
+    pub fn with_max_message_size(&self, bytes: usize) -> Self {
+        let config = DialerConfig { max_message_size: bytes, ..self.inner.config.clone() };
+        let (resolver, tls) = (self.inner.resolver.clone(), self.inner.tls.clone());
+        Self { inner: Arc::new(Inner { config, resolver, tls }) }
     }
 
     /// [`Dialer::connect`] for a URL already taken apart.

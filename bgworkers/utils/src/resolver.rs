@@ -39,7 +39,17 @@ pub(crate) struct Resolver {
 impl Resolver {
     /// From the system's `resolv.conf` and `hosts` (reads files: call it once). A system without is no error until a name is wanted.
     pub(crate) fn system(policy: AddressPolicy, check: AddressCheck) -> Self {
-        Self { dns: builder().and_then(|builder| finish(builder)), policy, check }
+        Self { dns: builder().and_then(finish), policy, check }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn asking(server: std::net::SocketAddr, policy: AddressPolicy, check: AddressCheck) -> Self {
+        let mut connection = hickory_resolver::config::ConnectionConfig::udp();
+        connection.port = server.port();
+        let server = NameServerConfig::new(server.ip(), true, vec![connection]);
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        Self { dns: finish(builder), policy, check }
     }
 
     /// The checked addresses of a stranger's host, at least one.

@@ -20,7 +20,7 @@ async fn open(server: &Server) -> Result<(Connection, ConnectInfo), DialError> {
 }
 
 async fn refused(server: &Server) -> DialError {
-    open(server).await.err().expect("must not open")
+    open(server).await.map(|_| ()).expect_err("must not open")
 }
 
 #[tokio::test]
