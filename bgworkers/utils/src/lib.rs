@@ -1,1 +1,31 @@
-//! utils
+//! I/O of the observatory: the guarded dialer (DNS → address check → TCP or SOCKS5 → TLS → WebSocket or HTTP) and politeness towards hosts.
+//!
+//! Everything here runs on the tokio runtime of a background worker: no signal handling, no blocking calls, no thread of its own. Every wait
+//! has a limit, and what a stranger sends is bounded before it is kept.
+
+pub mod config;
+pub mod connection;
+pub mod dialer;
+pub mod endpoint;
+pub mod error;
+pub mod headers;
+pub mod host_limits;
+pub mod http;
+mod resolver;
+mod stream;
+mod tcp;
+pub mod tls;
+mod upgrade;
+
+pub use config::{DialerConfig, Proxies};
+pub use connection::{Connection, Frame};
+pub use dialer::{ConnectInfo, Dialer, Family};
+pub use endpoint::{Endpoint, EndpointHost};
+pub use error::{DialError, Stage};
+pub use headers::Headers;
+pub use host_limits::{HostLimits, HostPermit};
+pub use http::{HttpRequest, HttpResponse};
+pub use tls::{TlsFailure, TlsFailureKind, TlsInfo};
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,274 @@
+//! The guarded dialer: the only way this project opens a connection.
+
+use crate::{
+    config::DialerConfig,
+    connection::Connection,
+    endpoint::{Endpoint, EndpointHost, network_of},
+    error::{DialError, Stage},
+    headers::Headers,
+    resolver::Resolver,
+    stream::Stream,
+    tcp,
+    tls::{Tls, TlsInfo},
+    upgrade,
+};
+use bigbrotr_models::{Network, RelayUrl, address};
+use std::{
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::net::TcpStream;
+use tokio_socks::{Error as SocksError, tcp::Socks5Stream};
+
+/// How a relay was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Directly, IPv4.
+    V4,
+    /// Directly, IPv6.
+    V6,
+    /// Through the proxy of an overlay network.
+    Overlay,
+}
+
+/// What opening a WebSocket showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectInfo {
+    /// The checked address connected to; `None` in an overlay, where only the proxy has one.
+    pub address: Option<SocketAddr>,
+    /// IPv4, IPv6 or overlay.
+    pub family: Family,
+    /// DNS, TCP, TLS and upgrade together.
+    pub open: Duration,
+    /// The TLS session, for `wss`.
+    pub tls: Option<TlsInfo>,
+    /// Headers of the upgrade response.
+    pub headers: Headers,
+}
+
+/// An open byte stream and how it came about.
+pub(crate) struct Dialed {
+    pub(crate) stream: Stream,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) tls: Option<TlsInfo>,
+}
+
+/// Opens connections to strangers: resolve → check every address → connect to a checked address → TLS → WebSocket or HTTP. Overlay hosts go to their
+/// SOCKS5 proxy by name and never to a resolver. Cheap to clone.
+#[derive(Clone)]
+pub struct Dialer {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: DialerConfig,
+    resolver: Arc<Resolver>,
+    tls: Arc<Tls>,
+}
+
+impl std::fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dialer").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+impl Dialer {
+    /// Reads `resolv.conf`, `hosts` and the system's root certificates, so call it once and clone it. Whatever of these is missing becomes a typed error of the
+    /// connections that need it; the others work. Call it inside the runtime that will use it, and drop it with that runtime.
+    pub fn new(config: DialerConfig) -> Self {
+        let resolver = Resolver::system(config.address_policy, address::check);
+        Self::assemble(config, resolver, Tls::system())
+    }
+
+    pub(crate) fn assemble(mut config: DialerConfig, resolver: Resolver, tls: Tls) -> Self {
+        config.user_agent = header_text(&config.user_agent);
+        Self { inner: Arc::new(Inner { config, resolver: Arc::new(resolver), tls: Arc::new(tls) }) }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &DialerConfig {
+        &self.inner.config
+    }
+
+    /// Opens a WebSocket to a relay within `connect_timeout`.
+    ///
+    /// # Errors
+    /// Every [`DialError`] but `Idle`; see [`DialError::class`].
+    pub async fn connect(&self, url: &RelayUrl) -> Result<(Connection, ConnectInfo), DialError> {
+        self.connect_endpoint(&Endpoint::from(url)).await
+    }
+
+    /// A dialer that differs in `max_message_size` only and shares everything else. A frame's header alone reserves memory for the whole frame, so who
+    /// talks to hundreds of unproven hosts at a time wants a small cap.
+    pub fn with_max_message_size(&self, bytes: usize) -> Self {
+        let config = DialerConfig { max_message_size: bytes, ..self.inner.config.clone() };
+        let (resolver, tls) = (self.inner.resolver.clone(), self.inner.tls.clone());
+        Self { inner: Arc::new(Inner { config, resolver, tls }) }
+    }
+
+    /// [`Dialer::connect`] for a URL already taken apart.
+    ///
+    /// # Errors
+    /// As [`Dialer::connect`].
+    pub async fn connect_endpoint(&self, endpoint: &Endpoint) -> Result<(Connection, ConnectInfo), DialError> {
+        let config = &self.inner.config;
+        let started = Instant::now();
+        let progress = Progress::default();
+        let open = async {
+            let mut dialed = self.dial(endpoint, &progress).await?;
+            progress.enter(Stage::Upgrade);
+            let (headers, first) = upgrade::upgrade(&mut dialed.stream, endpoint, &config.user_agent).await?;
+            Ok((dialed, headers, first))
+        };
+        let (dialed, headers, first) = progress.limit(config.connect_timeout, open).await?;
+        let info = ConnectInfo {
+            address: dialed.address,
+            family: match dialed.address {
+                None => Family::Overlay,
+                Some(SocketAddr::V4(_)) => Family::V4,
+                Some(SocketAddr::V6(_)) => Family::V6,
+            },
+            open: started.elapsed(),
+            tls: dialed.tls,
+            headers,
+        };
+        Ok((Connection::new(dialed.stream, first, config).await, info))
+    }
+
+    /// The addresses a relay's host leads to that may be connected to, within `connect_timeout`. Not for overlay hosts.
+    ///
+    /// # Errors
+    /// `NetworkOff` for an overlay host, otherwise the dns and refused_address classes, and `Timeout`.
+    pub async fn resolve(&self, url: &RelayUrl) -> Result<Vec<IpAddr>, DialError> {
+        let endpoint = Endpoint::from(url);
+        match network(&endpoint) {
+            Network::Clearnet => {}
+            overlay => return Err(DialError::NetworkOff(overlay)),
+        }
+        let progress = Progress::default();
+        progress.limit(self.inner.config.connect_timeout, self.inner.resolver.checked(&endpoint.host)).await
+    }
+
+    /// An open stream to `endpoint`. The caller limits the time through the same `progress`.
+    pub(crate) async fn dial(&self, endpoint: &Endpoint, progress: &Progress) -> Result<Dialed, DialError> {
+        let network = network(endpoint);
+        if !self.inner.config.networks.contains(&network) {
+            return Err(DialError::NetworkOff(network));
+        }
+        let (tcp, address) = match network {
+            Network::Clearnet => {
+                progress.enter(Stage::Dns);
+                let addresses = self.inner.resolver.checked(&endpoint.host).await?;
+                progress.enter(Stage::Tcp);
+                let (tcp, address) = tcp::connect(&addresses, endpoint.port).await?;
+                (tcp, Some(address))
+            }
+            overlay => {
+                progress.enter(Stage::Proxy);
+                (self.through_proxy(endpoint, overlay).await?, None)
+            }
+        };
+        if !endpoint.tls {
+            return Ok(Dialed { stream: Stream::Plain(tcp), address, tls: None });
+        }
+        progress.enter(Stage::Tls);
+        let (stream, info) = self.inner.tls.connect(tcp, &endpoint.host).await?;
+        Ok(Dialed { stream: Stream::Tls(Box::new(stream)), address, tls: Some(info) })
+    }
+
+    async fn through_proxy(&self, endpoint: &Endpoint, network: Network) -> Result<TcpStream, DialError> {
+        let proxy = self.inner.config.proxies.of(network).ok_or(DialError::NetworkOff(network))?;
+        let EndpointHost::Name(name) = &endpoint.host else { return Err(DialError::NetworkOff(network)) };
+        let (host, port) = split_proxy(proxy).ok_or_else(|| DialError::Proxy("the setting is no host:port".into()))?;
+        // The proxy is the operator's choice, so its address is not checked.
+        let addresses = self.inner.resolver.addresses(&host).await.map_err(|e| DialError::Proxy(e.to_string()))?;
+        let (tcp, _) = tcp::connect(&addresses, port).await.map_err(|e| DialError::Proxy(e.to_string()))?;
+        match Socks5Stream::connect_with_socket(tcp, (name.as_str(), endpoint.port)).await {
+            Ok(stream) => Ok(stream.into_inner()),
+            // The proxy is well and says that the relay is not.
+            Err(
+                error @ (SocksError::HostUnreachable
+                | SocksError::ConnectionRefused
+                | SocksError::NetworkUnreachable
+                | SocksError::TtlExpired),
+            ) => Err(DialError::Tcp(format!("through the proxy: {error}"))),
+            Err(error) => Err(DialError::Proxy(error.to_string())),
+        }
+    }
+}
+
+/// The network to use: an overlay name is one whatever the endpoint claims, so that no mistake elsewhere leaks it to a resolver.
+fn network(endpoint: &Endpoint) -> Network {
+    match &endpoint.host {
+        EndpointHost::Name(name) if endpoint.network == Network::Clearnet => network_of(name),
+        _ => endpoint.network,
+    }
+}
+
+fn split_proxy(text: &str) -> Option<(EndpointHost, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    match bare.parse::<IpAddr>() {
+        Ok(ip) => Some((EndpointHost::Ip(ip), port)),
+        Err(_) if host.is_empty() || host.contains([':', '/', '@']) => None,
+        Err(_) => Some((EndpointHost::Name(host.to_ascii_lowercase()), port)),
+    }
+}
+
+/// What may stand in a header value: the setting's visible ASCII.
+fn header_text(text: &str) -> String {
+    let clean: String = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(256).collect();
+    match clean.trim() {
+        "" => "bigbrotr".into(),
+        clean => clean.into(),
+    }
+}
+
+/// Where a dial is, so that a deadline can say what it interrupted.
+#[derive(Default)]
+pub(crate) struct Progress(AtomicU8);
+
+impl Progress {
+    pub(crate) fn enter(&self, stage: Stage) {
+        self.0.store(stage as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) async fn limit<T>(
+        &self,
+        after: Duration,
+        work: impl Future<Output = Result<T, DialError>>,
+    ) -> Result<T, DialError> {
+        match tokio::time::timeout(after, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(DialError::Timeout { stage: Stage::from_u8(self.0.load(Ordering::Relaxed)), after }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_taken_apart() {
+        let ip = |text: &str| EndpointHost::Ip(text.parse().expect("literal"));
+        assert_eq!(split_proxy("127.0.0.1:9050"), Some((ip("127.0.0.1"), 9050)));
+        assert_eq!(split_proxy("[::1]:9050"), Some((ip("::1"), 9050)));
+        assert_eq!(split_proxy("Tor:9050"), Some((EndpointHost::Name("tor".into()), 9050)));
+        for bad in ["tor", ":9050", "tor:x", "user@tor:1", "tor:70000", ""] {
+            assert_eq!(split_proxy(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_user_agent_cannot_smuggle_a_header() {
+        assert_eq!(header_text("a\r\nX: y"), "aX: y");
+        assert_eq!(header_text("\n"), "bigbrotr");
+    }
+}

@@ -1,0 +1,193 @@
+//! Names to addresses, without getaddrinfo (it would block a thread for each look-up).
+
+use crate::{
+    endpoint::{EndpointHost, is_private_name},
+    error::{DialError, clip},
+};
+use bigbrotr_models::{AddressPolicy, AddressRejection};
+use hickory_resolver::{
+    ResolverBuilder, TokioResolver,
+    config::{LookupIpStrategy, NameServerConfig, ResolverConfig},
+    net::{NetError, runtime::TokioRuntimeProvider},
+};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+/// Answers kept, so that 200 checks in a row of a busy host ask once; entries, not bytes.
+const CACHE: u64 = 2048;
+/// An answer is not believed longer, so that a relay that moved is found again.
+const MAX_TTL: Duration = Duration::from_secs(600);
+/// A "does not exist" is not believed longer.
+const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(60);
+
+/// Judges an address; [`bigbrotr_models::address::check`] except in tests.
+pub(crate) type AddressCheck = fn(IpAddr, AddressPolicy) -> Result<(), AddressRejection>;
+
+/// Resolves and judges.
+///
+/// **Every** address of an answer is checked. The refused ones are dropped and the rest is used; only when none is left the whole dial is refused. (The other
+/// choice, to refuse a host because of one bad address, would cost relays with a stray private or placeholder AAAA record, and gain nothing: only
+/// checked addresses are ever connected to, and nothing is resolved twice, so an answer that changes between check and connection has no effect.)
+pub(crate) struct Resolver {
+    dns: Result<TokioResolver, String>,
+    policy: AddressPolicy,
+    check: AddressCheck,
+}
+
+impl Resolver {
+    /// From the system's `resolv.conf` and `hosts` (reads files: call it once). A system without is no error until a name is wanted.
+    pub(crate) fn system(policy: AddressPolicy, check: AddressCheck) -> Self {
+        Self { dns: builder().and_then(finish), policy, check }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn asking(server: std::net::SocketAddr, policy: AddressPolicy, check: AddressCheck) -> Self {
+        let mut connection = hickory_resolver::config::ConnectionConfig::udp();
+        connection.port = server.port();
+        let server = NameServerConfig::new(server.ip(), true, vec![connection]);
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        Self { dns: finish(builder), policy, check }
+    }
+
+    /// The checked addresses of a stranger's host, at least one.
+    pub(crate) async fn checked(&self, host: &EndpointHost) -> Result<Vec<IpAddr>, DialError> {
+        if let EndpointHost::Name(name) = host
+            && is_private_name(name)
+            && !self.policy.allow_private
+        {
+            return Err(DialError::RefusedName(clip(name)));
+        }
+        let addresses = self.addresses(host).await?;
+        let mut refused = None;
+        let mut accepted = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            match (self.check)(address, self.policy) {
+                Ok(()) if !accepted.contains(&address) => accepted.push(address),
+                Ok(()) => {}
+                Err(reason) => {
+                    refused.get_or_insert(DialError::RefusedAddress { address, reason });
+                }
+            }
+        }
+        match refused {
+            Some(refused) if accepted.is_empty() => Err(refused),
+            _ => Ok(accepted),
+        }
+    }
+
+    /// The addresses of a host of the operator's, unchecked.
+    pub(crate) async fn addresses(&self, host: &EndpointHost) -> Result<Vec<IpAddr>, DialError> {
+        let name = match host {
+            EndpointHost::Ip(ip) => return Ok(vec![*ip]),
+            EndpointHost::Name(name) => name,
+        };
+        // RFC 6761 §6.3: never asked of a resolver.
+        if name == "localhost" || name.ends_with(".localhost") {
+            return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+        }
+        let dns = self.dns.as_ref().map_err(|error| DialError::Dns(error.clone()))?;
+        // The final dot keeps names with dots out of the search list of resolv.conf, which would turn an unknown name into a local one.
+        let query = if name.contains('.') && !name.ends_with('.') { format!("{name}.") } else { name.clone() };
+        match dns.lookup_ip(query).await {
+            Ok(found) => {
+                let addresses: Vec<IpAddr> = found.iter().collect();
+                if addresses.is_empty() { Err(DialError::NameNotFound(clip(name))) } else { Ok(addresses) }
+            }
+            Err(error) if error.is_nx_domain() || has_no_records(&error) => Err(DialError::NameNotFound(clip(name))),
+            Err(error) => Err(DialError::Dns(clip(&error.to_string()))),
+        }
+    }
+}
+
+/// An empty answer of a server that is well; a SERVFAIL or REFUSED without records is trouble, not absence.
+fn has_no_records(error: &NetError) -> bool {
+    use hickory_resolver::{net::DnsError, proto::op::ResponseCode};
+    matches!(error, NetError::Dns(DnsError::NoRecordsFound(none)) if none.response_code == ResponseCode::NoError)
+}
+
+type Builder = ResolverBuilder<TokioRuntimeProvider>;
+
+fn builder() -> Result<Builder, String> {
+    TokioResolver::builder_tokio().or_else(|error| {
+        // One odd line, such as a search domain that is no name, fails the whole file there; the name servers alone are enough for us.
+        let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let servers: Vec<_> = name_servers(&text).into_iter().map(NameServerConfig::udp_and_tcp).collect();
+        if servers.is_empty() {
+            return Err(format!("no usable /etc/resolv.conf: {error}"));
+        }
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+        Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
+    })
+}
+
+fn finish(mut builder: Builder) -> Result<TokioResolver, String> {
+    let options = builder.options_mut();
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    options.cache_size = CACHE;
+    options.positive_max_ttl = Some(MAX_TTL);
+    options.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
+    builder.build().map_err(|error| error.to_string())
+}
+
+fn name_servers(resolv_conf: &str) -> Vec<IpAddr> {
+    resolv_conf
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            (words.next() == Some("nameserver")).then(|| words.next()).flatten()?.parse().ok()
+        })
+        .take(3)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn refuse_10(address: IpAddr, _: AddressPolicy) -> Result<(), AddressRejection> {
+        if address.to_string().starts_with("10.") { Err(AddressRejection::NonGlobal) } else { Ok(()) }
+    }
+
+    fn without_dns(allow_private: bool) -> Resolver {
+        Resolver { dns: Err("none".into()), policy: AddressPolicy { allow_private }, check: refuse_10 }
+    }
+
+    fn name(text: &str) -> EndpointHost {
+        EndpointHost::Name(text.into())
+    }
+
+    #[tokio::test]
+    async fn literals_and_localhost_need_no_resolver() {
+        let resolver = without_dns(true);
+        let literal = EndpointHost::Ip("192.0.2.1".parse().unwrap());
+        assert_eq!(resolver.checked(&literal).await.unwrap().len(), 1);
+        let local = resolver.checked(&name("localhost")).await.unwrap();
+        assert_eq!(local, ["127.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+        assert_eq!(resolver.checked(&name("relay.example")).await.unwrap_err(), DialError::Dns("none".into()));
+    }
+
+    #[tokio::test]
+    async fn private_names_need_permission() {
+        for host in ["localhost", "db", "nas.local", "a.localhost"] {
+            assert_eq!(without_dns(false).checked(&name(host)).await.unwrap_err().class(), "refused_address", "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_literal_says_which_and_why() {
+        let host = EndpointHost::Ip("10.0.0.1".parse().unwrap());
+        let error = without_dns(false).checked(&host).await.unwrap_err();
+        assert!(matches!(error, DialError::RefusedAddress { reason: AddressRejection::NonGlobal, .. }), "{error}");
+    }
+
+    #[test]
+    fn name_servers_survive_an_odd_file() {
+        let text = "search -bad..name\nnameserver 192.0.2.53 # main\n;nameserver 192.0.2.54\nnameserver nonsense\nnameserver 2001:db8::53\n";
+        let expected: Vec<IpAddr> = vec!["192.0.2.53".parse().unwrap(), "2001:db8::53".parse().unwrap()];
+        assert_eq!(name_servers(text), expected);
+    }
+}

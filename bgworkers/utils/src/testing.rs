@@ -1,0 +1,9 @@
+//! The dialer against small servers of our own on loopback.
+#![allow(clippy::unwrap_used)]
+
+mod dns;
+mod http;
+mod overlay;
+mod servers;
+mod tls;
+mod websocket;
