@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bigbrotr_core::ServiceKind;
-use pgrx::{PGRXSharedMemory, PgLwLock, PgSharedMemoryInitialization, pg_guard, pg_sys};
+use pgrx::{PGRXSharedMemory, PgLwLock, pg_guard, pg_sys};
 
 /// Databases that can be served at a time.
 pub const MAX_DATABASES: usize = 32;

@@ -12,6 +12,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::worker::Doorbell;
 
+// timeout.h is not among pgrx's bindings. Neither function raises an error.
+unsafe extern "C-unwind" {
+    fn enable_timeout_after(id: i32, delay_ms: i32);
+    fn disable_timeout(id: i32, keep_indicator: bool);
+}
+/// `STATEMENT_TIMEOUT` of the enum `TimeoutId`, the same in PostgreSQL 13 to 18.
+const STATEMENT_TIMEOUT: i32 = 3;
+
 /// One transaction a service waits for.
 pub struct Request {
     /// The statements.
@@ -63,7 +71,7 @@ impl Executor {
             // SAFETY: the timeout was registered by InitPostgres.
             unsafe {
                 if pg_sys::StatementTimeout > 0 {
-                    pg_sys::enable_timeout_after(pg_sys::TimeoutId::STATEMENT_TIMEOUT, pg_sys::StatementTimeout);
+                    enable_timeout_after(STATEMENT_TIMEOUT, pg_sys::StatementTimeout);
                 }
             }
             let rows = Spi::connect_mut(|client| {
@@ -86,7 +94,7 @@ impl Executor {
             })?;
             // SAFETY: ends what was begun above.
             unsafe {
-                pg_sys::disable_timeout(pg_sys::TimeoutId::STATEMENT_TIMEOUT, false);
+                disable_timeout(STATEMENT_TIMEOUT, false);
                 pg_sys::CommitTransactionCommand();
             }
             Ok(rows)
@@ -96,7 +104,7 @@ impl Executor {
         if outcome.is_err() {
             // SAFETY: after an error the transaction is still open, whether PostgreSQL or Rust raised it.
             unsafe {
-                pg_sys::disable_timeout(pg_sys::TimeoutId::STATEMENT_TIMEOUT, false);
+                disable_timeout(STATEMENT_TIMEOUT, false);
                 pg_sys::AbortCurrentTransaction();
             }
         }

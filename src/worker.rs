@@ -439,5 +439,5 @@ fn log_line(level: Level, line: &str) {
         Level::Warning => PgLogLevel::WARNING,
         Level::Debug => PgLogLevel::DEBUG1,
     };
-    ereport!(level, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, line);
+    ereport!(level, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, line.to_owned());
 }

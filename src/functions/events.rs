@@ -14,7 +14,7 @@ fn event_id(event: &str) -> Option<Vec<u8>> {
 /// What the archive does with every event it is offered.
 fn accept(json: &[u8]) -> Result<VerifiedEvent, EventError> {
     if json.len() > gucs::max_event_size() {
-        return Err(EventError::TooLarge);
+        return Err(EventError::TooLarge { limit: gucs::max_event_size() });
     }
     Event::from_json(json)?.verify()
 }
