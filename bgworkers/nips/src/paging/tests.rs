@@ -73,6 +73,7 @@ prop_compose! {
         (relay.loses_eose, relay.closes, relay.disconnects) = trouble;
         relay.budget = budget;
         relay.rng = StdRng::seed_from_u64(seed);
+        relay.seed = seed;
         relay
     }
 }
@@ -132,4 +133,14 @@ proptest! {
         prop_assume!(!one_second);
         prop_assert!(archive.is_complete(0, HORIZON), "{} {:?}", archive.complete, archive.limits);
     }
+}
+
+#[test]
+fn zz_dbg() {
+    let m = [(900000, 1), (907397, 13), (907398, 1), (999014, 3), (999015, 3), (999016, 3), (999017, 6), (999018, 6), (999019, 9), (999020, 9), (999021, 9), (999022, 9), (999023, 7), (999024, 6), (999025, 6), (999026, 6), (999027, 6), (999028, 6), (999029, 6), (999030, 6), (999031, 6), (999032, 6), (999033, 6), (999034, 6), (999035, 4), (999036, 3), (999037, 3), (999038, 3), (999039, 3), (999040, 1)];
+    let sec: Vec<i64> = m.iter().flat_map(|(at, n)| vec![*at; *n as usize]).collect();
+        let mut relay = FakeRelay::honest(&sec);
+        relay.cap_from = Some(1); relay.cap = Some(110); relay.strays = 1;
+        relay.rng = StdRng::seed_from_u64(15740120616023927896);
+        nothing_is_lost(relay, 13, 0).unwrap();
 }
