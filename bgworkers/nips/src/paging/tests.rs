@@ -61,7 +61,8 @@ prop_compose! {
     ) -> FakeRelay {
         let mut relay = FakeRelay::honest(&seconds);
         relay.cap = cap;
-        relay.cap_from = (varying && cap.is_some() && send == Send::NewestFirst).then_some(1);
+        // A cap that is anything from one up on every request cannot be told from an answer of that size.
+        relay.cap_from = cap.filter(|_| varying && send == Send::NewestFirst).map(|cap| (cap * 3 / 5).max(12));
         relay.send = send;
         relay.until_exclusive = until_exclusive;
         relay.since_exclusive = since_exclusive;
@@ -133,14 +134,4 @@ proptest! {
         prop_assume!(!one_second);
         prop_assert!(archive.is_complete(0, HORIZON), "{} {:?}", archive.complete, archive.limits);
     }
-}
-
-#[test]
-fn zz_dbg() {
-    let m = [(900000, 1), (907397, 13), (907398, 1), (999014, 3), (999015, 3), (999016, 3), (999017, 6), (999018, 6), (999019, 9), (999020, 9), (999021, 9), (999022, 9), (999023, 7), (999024, 6), (999025, 6), (999026, 6), (999027, 6), (999028, 6), (999029, 6), (999030, 6), (999031, 6), (999032, 6), (999033, 6), (999034, 6), (999035, 4), (999036, 3), (999037, 3), (999038, 3), (999039, 3), (999040, 1)];
-    let sec: Vec<i64> = m.iter().flat_map(|(at, n)| vec![*at; *n as usize]).collect();
-        let mut relay = FakeRelay::honest(&sec);
-        relay.cap_from = Some(1); relay.cap = Some(110); relay.strays = 1;
-        relay.rng = StdRng::seed_from_u64(15740120616023927896);
-        nothing_is_lost(relay, 13, 0).unwrap();
 }
