@@ -152,16 +152,15 @@ fn build(original: &Original, user: &ServerUser) -> io::Result<PgRoot> {
 }
 
 /// The tree's folder: in the target directory, or below the system's temporary folder if the server's user cannot get
-/// there. One for each server and version.
+/// there. One for each server, version and checkout, which may share a target directory.
 fn top(original: &Original, user: &ServerUser) -> io::Result<PathBuf> {
     let mut hasher = DefaultHasher::new();
-    (&original.bin, &original.version).hash(&mut hasher);
+    (&original.bin, &original.version, paths::workspace_root()).hash(&mut hasher);
     let inside = paths::target_dir().join("pg");
     fs::create_dir_all(&inside)?;
     let base = if user.may_enter(&inside) {
         inside
     } else {
-        paths::workspace_root().hash(&mut hasher);
         let base = env::temp_dir().join(format!("bigbrotr-pg-{}", user.caller_uid()?));
         fs::create_dir_all(&base)?;
         // In a folder everybody writes to, the name may be taken by somebody else, who could swap the binaries.
