@@ -23,13 +23,13 @@ COMMENT ON FUNCTION bigbrotr.known_events(bytea[], bigint[]) IS
 CREATE FUNCTION bigbrotr.archive(
   ids bytea[], created_ats bigint[],
   new_places integer[], pubkeys bytea[], kinds integer[], tags text[], contents text[], sigs bytea[], raws bytea[],
-  sighting_relays integer[], sighting_places integer[], vanish_enabled boolean, oldest bigint,
-  OUT inserted integer, OUT missing integer)
+  sighting_relays integer[], sighting_places integer[], vanish_enabled boolean, oldest bigint) RETURNS integer
   LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   seqs bigint[];
   refused boolean[];
+  inserted integer := 0;
 BEGIN
   -- Where each event of the batch stands in the archive; what a tombstone or retention keeps out stays out.
   SELECT array_agg(known.seq ORDER BY u.place), array_agg(u.created_at < oldest ORDER BY u.place)
@@ -38,7 +38,6 @@ BEGIN
   LEFT JOIN LATERAL (
     SELECT e.seq FROM bigbrotr.event AS e WHERE e.created_at = u.created_at AND e.id = u.id LIMIT 1) AS known ON true;
 
-  inserted := 0;
   IF cardinality(new_places) > 0 THEN
     WITH batch AS (
       SELECT n.place, ids[n.place] AS id, n.pubkey, created_ats[n.place] AS created_at, n.kind, n.tags, n.content, n.sig, n.raw
@@ -92,10 +91,11 @@ BEGIN
     FROM placed AS p;
   END IF;
 
-  -- Neither known, nor new, nor kept out: it left the archive after the caller looked. The caller must ask again.
-  SELECT count(*) INTO missing
-  FROM unnest(seqs, refused) AS u (seq, refused)
-  WHERE u.seq IS NULL AND u.refused IS NOT TRUE;
+  -- Neither known, nor new, nor kept out: it left the archive after the caller looked.
+  IF EXISTS (SELECT FROM unnest(seqs, refused) AS u (seq, refused) WHERE u.seq IS NULL AND u.refused IS NOT TRUE) THEN
+    RAISE EXCEPTION 'an event left the archive while it was being archived again'
+      USING ERRCODE = 'BB001', HINT = 'Look the events up again and repeat the transaction.';
+  END IF;
 
   PERFORM bigbrotr.add_sightings(s.relay_id, s.created_ats, s.seqs)
   FROM (
@@ -105,11 +105,12 @@ BEGIN
     GROUP BY r.relay_id
     ORDER BY r.relay_id
   ) AS s;
+  RETURN inserted;
 END
 $$;
 COMMENT ON FUNCTION bigbrotr.archive(
   bytea[], bigint[], integer[], bytea[], integer[], text[], text[], bytea[], bytea[], integer[], integer[], boolean, bigint) IS
-  'Internal: archives a batch. ids and created_ats name every distinct event of it; the columns of the verified ones follow with their place there; then who holds what. Call lock_archive() first, in a statement of its own.';
+  'Internal: archives a batch. ids and created_ats name every distinct event of it; the columns of the verified ones follow with their place there; then who holds what. Returns how many were new. Call lock_archive() first, in a statement of its own.';
 
 CREATE FUNCTION bigbrotr.deletion_targets(event_id bytea, author bytea, stamp bigint, tags jsonb)
   RETURNS TABLE (target bytea, pubkey bytea, until bigint, request_id bytea, created_at bigint)
