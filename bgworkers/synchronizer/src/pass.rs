@@ -219,7 +219,8 @@ impl Pass<'_> {
             let proven_before = self.progressed;
             self.progressed = false;
             let ended = self.drive(&mut connection, &mut pager, &mut left).await;
-            let progressed = std::mem::replace(&mut self.progressed, proven_before || self.progressed);
+            let progressed = self.progressed;
+            self.progressed |= proven_before;
             self.limits = pager.limits().clone();
             connection.close().await;
             refusals = if progressed { 0 } else { refusals + 1 };
