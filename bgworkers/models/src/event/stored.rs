@@ -3,7 +3,7 @@
 use super::form::{Body, push_tags};
 use super::{Event, EventError, IdForm};
 use crate::escape::{Controls, into_string};
-use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::borrow::Cow;
 
 /// What a text column shows in place of U+0000.
@@ -83,9 +83,6 @@ impl Event {
 
 /// Tags and content of a serialisation in any form.
 fn parse_raw(raw: &[u8]) -> Option<(Vec<Vec<String>>, String)> {
-    #[derive(Deserialize)]
-    struct Raw(u8, String, u64, u16, Vec<Vec<String>>, String);
-
     let raw = std::str::from_utf8(raw).ok()?;
     // The verbatim form is no JSON: its controls have to be escaped before a parser takes it. Between the tokens of the
     // compact form there are none, so every control found is one inside a string.
@@ -102,6 +99,6 @@ fn parse_raw(raw: &[u8]) -> Option<(Vec<Vec<String>>, String)> {
     } else {
         Cow::Borrowed(raw)
     };
-    let Raw(_, _, _, _, tags, content) = serde_json::from_str(&json).ok()?;
+    let (_, _, _, _, tags, content): (u8, IgnoredAny, u64, u16, _, _) = serde_json::from_str(&json).ok()?;
     Some((tags, content))
 }
