@@ -65,7 +65,6 @@ BEGIN
       bigbrotr.workers(),
       bigbrotr.setting(text),
       bigbrotr.setting_seconds(text),
-      bigbrotr.address_target(integer, bytea, text),
       bigbrotr.json_string(jsonb, text),
       bigbrotr.nip_numbers(jsonb)
       TO bigbrotr_reader;

@@ -43,7 +43,7 @@ CREATE FUNCTION bigbrotr.seed(urls text[]) RETURNS integer
     BEGIN
       SELECT array_agg(k.key) FILTER (WHERE k.key IS NOT NULL),
              count(*) FILTER (WHERE k.key IS NULL),
-             string_agg(quote_literal(left(k.url, 100)), ', ' ORDER BY k.n) FILTER (WHERE k.key IS NULL AND k.nth <= 5)
+             string_agg(to_json(left(k.url, 100))::text, ', ' ORDER BY k.n) FILTER (WHERE k.key IS NULL AND k.nth <= 5)
         INTO keys, refused, examples
         FROM (SELECT o.n, o.url, o.key, row_number() OVER (PARTITION BY o.key IS NULL ORDER BY o.n) AS nth
                 FROM (SELECT u.n, u.url, bigbrotr.operator_relay_url(u.url) AS key
@@ -101,8 +101,8 @@ CREATE FUNCTION bigbrotr.add_relay(url text) RETURNS integer
         ON CONFLICT ON CONSTRAINT relay_url_key DO NOTHING;
         -- A statement of its own: it also sees the row of a transaction that was faster.
         SELECT r.id INTO STRICT relay_id FROM bigbrotr.relay AS r WHERE r.url = add_relay.url;
-        INSERT INTO bigbrotr.relay_sync AS s (relay_id) VALUES (add_relay.relay_id) ON CONFLICT ON CONSTRAINT relay_sync_pkey DO NOTHING;
-        INSERT INTO bigbrotr.relay_monitor AS m (relay_id) VALUES (add_relay.relay_id) ON CONFLICT ON CONSTRAINT relay_monitor_pkey DO NOTHING;
+        INSERT INTO bigbrotr.relay_sync AS s (relay_id) VALUES (relay_id) ON CONFLICT ON CONSTRAINT relay_sync_pkey DO NOTHING;
+        INSERT INTO bigbrotr.relay_monitor AS m (relay_id) VALUES (relay_id) ON CONFLICT ON CONSTRAINT relay_monitor_pkey DO NOTHING;
         DELETE FROM bigbrotr.candidate AS c WHERE c.url = add_relay.url;
       END IF;
       RETURN relay_id;

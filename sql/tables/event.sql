@@ -57,14 +57,14 @@ COMMENT ON COLUMN bigbrotr.deletion.until IS 'For an address: versions up to thi
 COMMENT ON COLUMN bigbrotr.deletion.request_id IS 'The kind 5 event.';
 
 CREATE FUNCTION bigbrotr.address_target(kind integer, pubkey bytea, d text) RETURNS bytea
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   -- A btree entry ends at 2,704 bytes and a d tag does not: a long address stands as its hash.
-  AS $$ SELECT CASE
-    WHEN pg_catalog.octet_length(d) OPERATOR(pg_catalog.<=) 1024 THEN pg_catalog.convert_to(pg_catalog.concat(kind, ':', pg_catalog.encode(pubkey, 'hex'), ':', d), 'UTF8')
-    ELSE pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat(kind, ':', pg_catalog.encode(pubkey, 'hex'), ':', d), 'UTF8'))
-  END $$;
+  AS $$
+    SELECT CASE WHEN octet_length(a.bytes) <= 1024 THEN a.bytes ELSE sha256(a.bytes) END
+    FROM (SELECT convert_to(concat(kind, ':', encode(pubkey, 'hex'), ':', d), 'UTF8') AS bytes) AS a
+  $$;
 COMMENT ON FUNCTION bigbrotr.address_target(integer, bytea, text) IS
-  'Internal: deletion.target of an address: the UTF-8 text kind:pubkey:d (pubkey in hex), its SHA-256 if d is longer than 1,024 bytes.';
+  'Internal: deletion.target of an address: the UTF-8 text kind:pubkey:d (pubkey in hex), or its SHA-256 if that is longer than 1,024 bytes.';
 
 CREATE TABLE bigbrotr.vanish (
   pubkey     bytea  PRIMARY KEY,

@@ -40,12 +40,15 @@ WHERE
     WHEN e.kind IN (5, 62) THEN true
     ELSE (SELECT true FROM bigbrotr.deletion AS d WHERE d.target = e.id AND d.pubkey = e.pubkey) IS NOT TRUE
   END
-  -- Deleted by address: versions up to the request.
+  -- Deleted by address: versions up to the request. (address_target() written out: a call of it a row takes longer.)
   AND CASE
     WHEN e.kind IN (0, 3) OR e.kind BETWEEN 10000 AND 19999 OR e.kind BETWEEN 30000 AND 39999 THEN (
       SELECT e.created_at <= d.until
-      FROM bigbrotr.deletion AS d
-      WHERE d.target = bigbrotr.address_target(e.kind, e.pubkey, CASE WHEN e.kind >= 30000 THEN bigbrotr.d_tag(e.tags) ELSE '' END)
+      FROM (SELECT pg_catalog.convert_to(
+              pg_catalog.concat(e.kind, ':', pg_catalog.encode(e.pubkey, 'hex'), ':', CASE WHEN e.kind >= 30000 THEN bigbrotr.d_tag(e.tags) END),
+              'UTF8') AS bytes OFFSET 0) AS a
+      JOIN bigbrotr.deletion AS d
+        ON d.target = CASE WHEN pg_catalog.octet_length(a.bytes) <= 1024 THEN a.bytes ELSE pg_catalog.sha256(a.bytes) END
         AND d.pubkey = e.pubkey) IS NOT TRUE
     ELSE true
   END

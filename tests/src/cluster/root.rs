@@ -152,16 +152,15 @@ fn build(original: &Original, user: &ServerUser) -> io::Result<PgRoot> {
 }
 
 /// The tree's folder: in the target directory, or below the system's temporary folder if the server's user cannot get
-/// there. One for each server and version.
+/// there. One for each server, version and checkout, which may share a target directory.
 fn top(original: &Original, user: &ServerUser) -> io::Result<PathBuf> {
     let mut hasher = DefaultHasher::new();
-    (&original.bin, &original.version).hash(&mut hasher);
+    (&original.bin, &original.version, paths::workspace_root()).hash(&mut hasher);
     let inside = paths::target_dir().join("pg");
     fs::create_dir_all(&inside)?;
     let base = if user.may_enter(&inside) {
         inside
     } else {
-        paths::workspace_root().hash(&mut hasher);
         let base = env::temp_dir().join(format!("bigbrotr-pg-{}", user.caller_uid()?));
         fs::create_dir_all(&base)?;
         // In a folder everybody writes to, the name may be taken by somebody else, who could swap the binaries.
@@ -263,4 +262,36 @@ fn replace(file: &Path, contents: &[u8]) -> io::Result<()> {
     let new = file.with_extension("new");
     fs::write(&new, contents)?;
     fs::rename(new, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn install_script_follows_the_list() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("writes");
+        fs::create_dir(dir.path().join("views")).expect("a folder");
+        write("views/b.sql", "SELECT 2;");
+        write("a.sql", "SELECT 1;\n");
+        write("ORDER", "# first\nviews/b.sql  # why\n\na.sql\n");
+        assert_eq!(install_script(dir.path()).expect("complete"), "SELECT 2;\nSELECT 1;\n\n");
+        write("ORDER", "missing.sql\n");
+        let error = install_script(dir.path()).expect_err("incomplete");
+        assert!(error.to_string().contains("sql/missing.sql"), "{error}");
+    }
+
+    #[test]
+    fn library_is_replaced_by_rename() {
+        use std::io::Read;
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("x.so");
+        replace(&file, b"old").expect("writes");
+        let mut mapped = File::open(&file).expect("opens");
+        replace(&file, b"new").expect("writes");
+        let mut text = String::new();
+        mapped.read_to_string(&mut text).expect("reads");
+        assert_eq!((text.as_str(), fs::read(&file).expect("reads").as_slice()), ("old", &b"new"[..]));
+    }
 }

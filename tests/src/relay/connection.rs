@@ -250,7 +250,7 @@ impl Session {
         self.end(sub);
         while self.answers.try_join_next().is_some() {}
         self.subs.retain(|_, task| !task.is_finished());
-        let refusal = options.refuse.as_ref().filter(|refusal| refusal.every > 0 && number % refusal.every == 0);
+        let refusal = options.refuse.as_ref().filter(|refusal| number.is_multiple_of(refusal.every));
         let notice = options.notice_instead_of_closed;
         let refused = if let Some(text) = self.barred(options) {
             Some((text.to_owned(), notice))

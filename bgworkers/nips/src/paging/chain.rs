@@ -79,8 +79,9 @@ impl Pager {
             // Nothing read so far shows which side was cut.
             self.push_split(&chain.pending);
             return match chain.cursor {
-                Cursor::Below { .. } => self.work.push(task),
-                Cursor::Top | Cursor::At { .. } => self.on_split(task, page, hint, asked, learned, progress),
+                // This answer need not cover the cursor's own second.
+                Cursor::At { .. } | Cursor::Below { .. } => self.work.push(task),
+                Cursor::Top => self.on_split(task, page, hint, asked, learned, progress),
             };
         }
         let cursor = std::mem::take(&mut chain.cursor);
@@ -112,13 +113,13 @@ impl Pager {
             // The overlap may be what filled the page: ask again without it.
             return self.resume(walk, Cursor::Top);
         }
-        self.descend(walk, progress);
+        self.descend(walk, 0, progress);
     }
 
-    /// Claims what a page shows from the top of the task's range, and goes on below.
-    fn descend(&mut self, mut walk: Walk, progress: &mut Progress) {
+    /// Claims what a page shows from the top of the task's range, and goes on below. `again` of its events came before.
+    fn descend(&mut self, mut walk: Walk, again: usize, progress: &mut Progress) {
         let range = walk.task.range;
-        walk.chain.total = walk.chain.total.saturating_add(walk.page.inside.len());
+        walk.chain.total = walk.chain.total.saturating_add(walk.page.raw.saturating_sub(again));
         let fits = self.limits.fits(walk.page.raw, walk.asked.limit);
         let Some(oldest) = walk.page.min() else {
             if walk.page.reaches_below {
@@ -169,7 +170,7 @@ impl Pager {
             }
             return self.vanished(walk, second, progress);
         }
-        if after_exclusive && self.limits.until_exclusive.is_none() && !here.is_empty() && walk.page.off == 0 {
+        if after_exclusive && self.limits.until_exclusive.is_none() && !here.is_empty() {
             self.limits.until_exclusive = Some(true);
         }
         if walk.whole || walk.empty {
@@ -188,7 +189,7 @@ impl Pager {
                 return self.vanished(walk, second, progress);
             }
             walk.chain.before = None;
-            return self.descend(walk, progress);
+            return self.descend(walk, known.len(), progress);
         }
         known.extend(here);
         known.sort_unstable();
@@ -231,7 +232,7 @@ impl Pager {
             progress.complete.insert(lower);
             return self.finish(walk.chain, progress);
         }
-        self.descend(walk, progress);
+        self.descend(walk, 0, progress);
     }
 
     /// Events known at `second` did not come again: they were removed meanwhile, or the relay does not send newest first.
@@ -253,7 +254,7 @@ impl Pager {
         walk.task.range = Range { lo: range.lo, hi: Some(second) };
         walk.page.inside.retain(|(at, _)| *at < second);
         walk.chain.before = None;
-        self.descend(walk, progress);
+        self.descend(walk, 0, progress);
     }
 
     /// The page before was cut if this one brings more of its window.
@@ -275,7 +276,7 @@ impl Pager {
 
     fn finish(&mut self, mut chain: Chain, progress: &mut Progress) {
         self.claim(&mut chain, None, progress);
-        if self.limits.tiny(chain.total) {
+        if self.limits.tiny(chain.total, self.limit) {
             progress.complete.extend(std::mem::take(&mut chain.pending).iter());
         }
         self.push_split(&chain.pending);

@@ -55,14 +55,12 @@ impl RelayLimits {
                 self.order = Order::NewestFirst;
             }
         }
-        // A relay that ignores a bound shows nothing about it.
-        if page.off == 0 {
-            if asked.until.is_some() && page.newest == asked.until {
-                self.until_exclusive = Some(false);
-            }
-            if asked.since.is_some() && page.oldest == asked.since {
-                self.since_exclusive = Some(false);
-            }
+        // Harmless if the relay ignores its bounds altogether.
+        if asked.until.is_some() && page.newest == asked.until {
+            self.until_exclusive = Some(false);
+        }
+        if asked.since.is_some() && page.oldest == asked.since {
+            self.since_exclusive = Some(false);
         }
     }
 
@@ -88,24 +86,26 @@ impl RelayLimits {
         u64::from(count) * 4 < u64::from(self.max_page) * 3
     }
 
-    /// Whether no cut was ever seen and `count` is too small for one to be likely.
-    pub(super) fn tiny(&self, count: usize) -> bool {
-        self.min_cut.is_none() && count <= TINY
+    /// Whether no cut was ever seen and `count` is too small for one to be likely, our own `limit` apart.
+    pub(super) fn tiny(&self, count: usize, limit: u32) -> bool {
+        self.min_cut.is_none() && count <= TINY && (count as u64) < u64::from(limit)
     }
 
     /// Whether an answer of `count` events to `limit` is below what this relay is known to return: half the smallest
-    /// cut seen, or three quarters of its largest answer while none was.
+    /// cut seen, or less than its largest answer while none was.
     pub(super) fn fits(&self, count: usize, limit: u32) -> bool {
         let (count, full) = (count as u64, u64::from(self.max_page.min(limit)));
         match self.min_cut {
-            None => self.tiny(count as usize) || count * 4 <= full * 3,
+            None => self.tiny(count as usize, limit) || count < full,
+            // Cut at odd counts before, it can be cut at odd counts again.
+            Some(cut) if self.varies(cut) => self.confidence >= CONFIDENT && count * 4 < full.min(u64::from(cut)),
             Some(cut) => count * 2 < full.min(u64::from(cut)),
         }
     }
 
     /// Like [`Self::fits`] by half, and believed without a look below.
     pub(super) fn short(&self, count: usize, limit: u32) -> bool {
-        let full = u64::from(self.max_page.min(limit).min(self.min_cut.unwrap_or(u32::MAX)));
-        self.confidence >= CONFIDENT && (self.tiny(count) || (count as u64) * 2 < full)
+        let full = u64::from(self.max_page.min(limit));
+        self.confidence >= CONFIDENT && self.fits(count, limit) && (self.tiny(count, limit) || (count as u64) * 2 < full)
     }
 }

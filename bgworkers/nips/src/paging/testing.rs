@@ -17,7 +17,7 @@ pub enum Send {
     Random,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FakeRelay {
     pub events: Vec<(i64, Id)>,
     pub cap: Option<usize>,
@@ -38,6 +38,7 @@ pub struct FakeRelay {
     /// More events than this in an answer and the reader closes it.
     pub budget: usize,
     pub rng: StdRng,
+    pub seed: u64,
 }
 
 pub fn id(n: u64) -> Id {
@@ -47,6 +48,18 @@ pub fn id(n: u64) -> Id {
     id[..8].copy_from_slice(&spread.to_be_bytes());
     id[8..16].copy_from_slice(&n.to_be_bytes());
     id
+}
+
+impl std::fmt::Debug for FakeRelay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut seconds = std::collections::BTreeMap::new();
+        for (at, _) in &self.events {
+            *seconds.entry(*at).or_insert(0) += 1;
+        }
+        write!(f, "{seconds:?} cap {:?}..{:?} {:?} ue {} se {} ", self.cap_from, self.cap, self.send, self.until_exclusive, self.since_exclusive)?;
+        write!(f, "ignores {} {} hints {} dup {} strays {} ", self.ignores_limit, self.ignores_bounds, self.hints, self.duplicates, self.strays)?;
+        write!(f, "trouble {} {} {} budget {} seed {}", self.loses_eose, self.closes, self.disconnects, self.budget, self.seed)
+    }
 }
 
 impl FakeRelay {
@@ -68,6 +81,7 @@ impl FakeRelay {
             disconnects: 0,
             budget: usize::MAX,
             rng: StdRng::seed_from_u64(7),
+            seed: 7,
         }
     }
 
@@ -154,8 +168,9 @@ impl Archive {
     }
 
     /// Events of the relay that were called complete and never came.
-    pub fn lost(&self, relay: &FakeRelay) -> Vec<(i64, Id)> {
-        relay.events.iter().filter(|(at, id)| self.complete.contains(*at) && !self.held.contains(id)).copied().collect()
+    pub fn lost(&self, relay: &FakeRelay) -> Vec<i64> {
+        let lost = relay.events.iter().filter(|(at, id)| self.complete.contains(*at) && !self.held.contains(id));
+        lost.map(|(at, _)| *at).collect()
     }
 
     pub fn is_complete(&self, since: i64, horizon: i64) -> bool {

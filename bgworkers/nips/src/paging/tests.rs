@@ -61,7 +61,8 @@ prop_compose! {
     ) -> FakeRelay {
         let mut relay = FakeRelay::honest(&seconds);
         relay.cap = cap;
-        relay.cap_from = (varying && cap.is_some() && send == Send::NewestFirst).then_some(1);
+        // A cap that is anything from one up on every request cannot be told from an answer of that size.
+        relay.cap_from = cap.filter(|_| varying && send == Send::NewestFirst).map(|cap| (cap * 3 / 5).max(12));
         relay.send = send;
         relay.until_exclusive = until_exclusive;
         relay.since_exclusive = since_exclusive;
@@ -73,6 +74,7 @@ prop_compose! {
         (relay.loses_eose, relay.closes, relay.disconnects) = trouble;
         relay.budget = budget;
         relay.rng = StdRng::seed_from_u64(seed);
+        relay.seed = seed;
         relay
     }
 }

@@ -1,0 +1,57 @@
+//! What a client says.
+
+/// A message to a relay. Filters and events are JSON text already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientMessage<'a> {
+    /// `["REQ", sub, filter]`: one filter, so that its `limit` means something.
+    Req {
+        /// Subscription id, 1–64 characters.
+        sub: &'a str,
+        /// A JSON object.
+        filter: &'a str,
+    },
+    /// `["CLOSE", sub]`.
+    Close {
+        /// Subscription id.
+        sub: &'a str,
+    },
+    /// `["EVENT", event]`.
+    Event {
+        /// A JSON object.
+        event: &'a str,
+    },
+    /// `["AUTH", event]` (NIP-42).
+    Auth {
+        /// A JSON object of kind 22242.
+        event: &'a str,
+    },
+}
+
+impl ClientMessage<'_> {
+    /// The text frame.
+    pub fn to_json(&self) -> String {
+        match self {
+            Self::Req { sub, filter } => format!(r#"["REQ",{},{filter}]"#, quoted(sub)),
+            Self::Close { sub } => format!(r#"["CLOSE",{}]"#, quoted(sub)),
+            Self::Event { event } => format!(r#"["EVENT",{event}]"#),
+            Self::Auth { event } => format!(r#"["AUTH",{event}]"#),
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_compact_and_escaped() {
+        assert_eq!(ClientMessage::Req { sub: "a\"b", filter: r#"{"limit":1}"# }.to_json(), r#"["REQ","a\"b",{"limit":1}]"#);
+        assert_eq!(ClientMessage::Close { sub: "s" }.to_json(), r#"["CLOSE","s"]"#);
+        assert_eq!(ClientMessage::Event { event: "{}" }.to_json(), r#"["EVENT",{}]"#);
+        assert_eq!(ClientMessage::Auth { event: "{}" }.to_json(), r#"["AUTH",{}]"#);
+    }
+}
