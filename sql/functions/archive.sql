@@ -116,13 +116,17 @@ CREATE FUNCTION bigbrotr.deletion_targets(event_id bytea, author bytea, stamp bi
   RETURNS TABLE (target bytea, pubkey bytea, until bigint, request_id bytea, created_at bigint)
   LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT
-      CASE t.tag ->> 0 WHEN 'e' THEN decode(t.tag ->> 1, 'hex') ELSE convert_to(t.tag ->> 1, 'UTF8') END,
-      $2, CASE t.tag ->> 0 WHEN 'a' THEN $3 END, $1, $3
-    FROM jsonb_array_elements($4) AS t (tag)
-    WHERE t.tag ->> 0 = 'e' AND t.tag ->> 1 ~ '^[0-9a-f]{64}$'
-       -- Only the author's own addresses count.
-       OR t.tag ->> 0 = 'a' AND t.tag ->> 1 ~ ('^[0-9]{1,5}:' || encode($2, 'hex') || ':') AND octet_length(t.tag ->> 1) <= 2000
+    SELECT decode(t.value, 'hex'), $2, NULL::bigint, $1, $3
+    FROM (SELECT tag ->> 0 AS name, tag ->> 1 AS value FROM jsonb_array_elements($4) AS tag) AS t
+    WHERE t.name = 'e' AND t.value ~ '^[0-9a-f]{64}$'
+    UNION ALL
+    -- kind:pubkey:d, where only the author's own count and a replaceable kind has no d.
+    SELECT bigbrotr.address_target(p.kind, $2, CASE WHEN p.kind >= 30000 THEN p.d ELSE '' END), $2, $3, $1, $3
+    FROM (SELECT tag ->> 0 AS name, tag ->> 1 AS value FROM jsonb_array_elements($4) AS tag) AS t
+    CROSS JOIN LATERAL (
+      SELECT substring(t.value FROM '^[0-9]{1,5}')::integer AS kind,
+             coalesce(substring(t.value FROM '^[0-9]{1,5}:[0-9a-f]{64}:(.*)$'), '') AS d) AS p
+    WHERE t.name = 'a' AND t.value ~ ('^[0-9]{1,5}:' || encode($2, 'hex') || '(:|$)')
   $$;
 COMMENT ON FUNCTION bigbrotr.deletion_targets(bytea, bytea, bigint, jsonb) IS 'Internal: what a kind 5 event (NIP-09) asks to delete.';
 
