@@ -4,6 +4,7 @@
 //! Nothing here uses the project's own event code, so that one mistake cannot be made on both sides of a test.
 
 pub mod cluster;
+pub mod demo;
 pub mod generate;
 pub mod paths;
 pub mod relay;
