@@ -23,6 +23,8 @@ use tokio_postgres::Client;
 const DATABASE: &str = "bigbrotr";
 /// The demo takes seconds; a machine that is busy with something else gets this long.
 const DEADLINE: Duration = Duration::from_secs(300);
+/// Nothing new for so long means that nothing will come.
+const STALLED: Duration = Duration::from_secs(60);
 const REDRAW: Duration = Duration::from_millis(250);
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
@@ -110,6 +112,7 @@ async fn demo() -> Result<bool> {
         .await?;
 
     let started = Instant::now();
+    let mut changed = (started, String::new());
     let mut screen = Screen::new("BigBrotr demo", Duration::from_secs(1));
     loop {
         let progress = Progress::read(&client, 20).await?;
@@ -117,8 +120,14 @@ async fn demo() -> Result<bool> {
         if is_done(&client, &network).await? {
             break;
         }
-        if started.elapsed() > DEADLINE {
-            println!("\nNot done after {} s. The end of the server's log:", DEADLINE.as_secs());
+        if progress.counts() != changed.1 {
+            changed = (Instant::now(), progress.counts());
+        }
+        if started.elapsed() > DEADLINE || changed.0.elapsed() > STALLED {
+            println!(
+                "\nNot done, and nothing new for {} s. The end of the server's log:",
+                changed.0.elapsed().as_secs()
+            );
             println!("{}", place.log_tail(60));
             show_claims(&demo::compare(&mut client, &network).await?);
             return Ok(false);
@@ -138,7 +147,9 @@ async fn demo() -> Result<bool> {
     cluster.set(&[("bigbrotr.databases", "")]).await;
     drop(cluster);
     place.start()?;
-    println!("The relays are gone, so the workers are switched off (bigbrotr.databases is empty). The server stays. Connect:\n");
+    println!(
+        "The relays are gone, so the workers are switched off (bigbrotr.databases is empty). The server stays. Connect:\n"
+    );
     println!("  psql -h {} -U {SUPERUSER} {DATABASE}\n", place.dir().display());
     println!("and try:\n\n{QUERIES}");
     println!("`make demo-stop` stops it; `make demo` replaces it.");

@@ -149,7 +149,8 @@ async fn dead_urls(client: &Client, network: &Network) -> Result<Claim, Error> {
             None => wrong.push(format!("{url} ({what}) is no candidate")),
         }
     }
-    let text = format!("{} of {} URLs of no relay are still candidates, with a reason", errors.len(), network.dead.len());
+    let text =
+        format!("{} of {} URLs of no relay are still candidates, with a reason", errors.len(), network.dead.len());
     let holds = wrong.is_empty();
     Ok(Claim::new(holds, text, if holds { errors } else { wrong }))
 }
@@ -167,6 +168,7 @@ async fn health(client: &Client, network: &Network) -> Result<Claim, Error> {
         }
     }
     let total = network.relays.len();
-    let text = format!("{} of {total} relays online by the monitor's check, with their NIP-11 names", total - wrong.len());
+    let text =
+        format!("{} of {total} relays online by the monitor's check, with their NIP-11 names", total - wrong.len());
     Ok(Claim::new(wrong.is_empty(), text, wrong))
 }

@@ -116,8 +116,16 @@ fn members() -> Vec<(&'static str, bool, RelayOptions)> {
     let other = "https://software.invalid/other";
     vec![
         ("no cap", false, RelayOptions { nip11: named("Anchorage", relay, "1.4.0"), ..plain() }),
-        ("500 events an answer", false, RelayOptions { cap: Some(500), nip11: named("Basel", relay, "1.4.0"), ..plain() }),
-        ("100 events an answer", false, RelayOptions { cap: Some(100), nip11: named("Cusco", relay, "1.3.2"), ..plain() }),
+        (
+            "500 events an answer",
+            false,
+            RelayOptions { cap: Some(500), nip11: named("Basel", relay, "1.4.0"), ..plain() },
+        ),
+        (
+            "100 events an answer",
+            false,
+            RelayOptions { cap: Some(100), nip11: named("Cusco", relay, "1.3.2"), ..plain() },
+        ),
         (
             "250 events an answer, NIP-67 hints",
             false,

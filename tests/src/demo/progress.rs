@@ -64,11 +64,17 @@ impl Progress {
 
     /// In one line.
     pub fn line(&self) -> String {
-        let mut busy: Vec<_> = self.workers.iter().filter(|worker| worker.1 == "running").map(|w| w.0.as_str()).collect();
+        let mut busy: Vec<_> =
+            self.workers.iter().filter(|worker| worker.1 == "running").map(|worker| worker.0.as_str()).collect();
         busy.dedup();
-        let busy = if busy.is_empty() { "none".to_owned() } else { busy.join(", ") };
+        let busy = if busy.is_empty() { "nobody".to_owned() } else { busy.join(", ") };
+        format!("{}   at work: {busy}", self.counts())
+    }
+
+    /// The totals.
+    pub fn counts(&self) -> String {
         format!(
-            "{:>4} candidates {:>4} relays {:>9} events {:>9} sightings {:>4} complete   at work: {busy}",
+            "{:>4} candidates {:>4} relays {:>9} events {:>9} sightings {:>4} complete",
             self.candidates, self.relay_count, self.events, self.sightings, self.complete
         )
     }

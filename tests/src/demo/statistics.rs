@@ -31,7 +31,8 @@ const LATEST: &str = "
     JOIN bigbrotr.metadata AS d ON d.id = m.metadata_id AND d.type = m.type
     ORDER BY m.relay_id, m.type, m.last_seen_at DESC, m.first_seen_at DESC";
 
-const CATEGORY: &str = "CASE WHEN kind = 0 OR kind = 3 OR kind / 10000 = 1 THEN 'replaceable' WHEN kind / 10000 = 2 THEN 'ephemeral'
+const CATEGORY: &str =
+    "CASE WHEN kind = 0 OR kind = 3 OR kind / 10000 = 1 THEN 'replaceable' WHEN kind / 10000 = 2 THEN 'ephemeral'
                              WHEN kind / 10000 = 3 THEN 'addressable' ELSE 'regular' END";
 
 /// Name of the view, its columns in the order of the query, the query.
