@@ -262,9 +262,8 @@ impl Pager {
     /// Takes the answer to the window [`Pager::next`] gave. Without one outstanding it proves nothing.
     pub fn answer(&mut self, answer: Answer<'_>) -> Progress {
         let mut progress = Progress::default();
-        let (Some(asked), Some(task)) = (self.asked.take(), self.work.pop()) else {
-            return progress;
-        };
+        let Some(asked) = self.asked.take() else { return progress };
+        let Some(task) = self.work.pop() else { return progress };
         let page = Page::new(&answer, &asked, task.range.lo, self.top(&task), self.horizon);
         match answer.end {
             End::Eose { hint } => self.on_eose(task, page, hint, asked, &mut progress),
