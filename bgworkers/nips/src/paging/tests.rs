@@ -67,8 +67,13 @@ prop_compose! {
     ) -> FakeRelay {
         let mut relay = FakeRelay::honest(&seconds);
         relay.cap = cap;
-        // A cap that is anything from one up on every request cannot be told from an answer of that size.
+        // See "What cannot be told" of the module: a cap of anything from one up on every request, or one within the size of
+        // a single second, looks like an answer of that size.
         relay.cap_from = cap.filter(|_| varying && send == Send::NewestFirst).map(|cap| (cap * 3 / 5).max(12));
+        if let Some(least) = relay.cap_from {
+            let mut counts = std::collections::HashMap::new();
+            relay.events.retain(|(at, _)| { let n = counts.entry(*at).or_insert(0); *n += 1; *n < least });
+        }
         relay.send = send;
         relay.until_exclusive = until_exclusive;
         relay.since_exclusive = since_exclusive;
