@@ -60,15 +60,16 @@ CREATE FUNCTION bigbrotr.seed(urls text[]) RETURNS integer
 COMMENT ON FUNCTION bigbrotr.seed(text[]) IS
   'Adds candidates by hand and returns how many are new. A bare host and http(s):// mean wss:// and ws(s)://; NULL elements are ignored, what is no relay URL is refused with one NOTICE.';
 
-CREATE FUNCTION bigbrotr.claim_candidates(max integer, lease_s integer, networks text[])
-  RETURNS TABLE (url text)
-  LANGUAGE sql VOLATILE STRICT ROWS 500 SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION bigbrotr.claim_candidates(max integer, lease_s integer, networks text[], untried_only boolean DEFAULT false)
+  RETURNS TABLE (url text, may_try_tls boolean)
+  LANGUAGE sql VOLATILE STRICT ROWS 100 SET search_path = pg_catalog, pg_temp
   AS $$
     WITH due AS MATERIALIZED (
       SELECT c.url
       FROM bigbrotr.candidate AS c
       WHERE c.next_attempt_at <= now()
         AND (c.leased_until IS NULL OR c.leased_until <= now())
+        AND (c.failures = 0 OR NOT untried_only)
         AND c.network = ANY (networks::bigbrotr.network[])
         AND NOT EXISTS (SELECT FROM bigbrotr.block AS b WHERE c.url LIKE b.pattern)
       ORDER BY c.next_attempt_at
@@ -81,10 +82,34 @@ CREATE FUNCTION bigbrotr.claim_candidates(max integer, lease_s integer, networks
       WHERE c.url = due.url
       RETURNING c.url, c.next_attempt_at
     )
-    SELECT claimed.url FROM claimed ORDER BY claimed.next_attempt_at, claimed.url
+    SELECT claimed.url, NOT bigbrotr.is_blocked(regexp_replace(claimed.url, '^ws:', 'wss:'))
+    FROM claimed
+    ORDER BY claimed.next_attempt_at, claimed.url
   $$;
-COMMENT ON FUNCTION bigbrotr.claim_candidates(integer, integer, text[]) IS
-  'Internal: leases up to max due candidates of these networks for lease_s seconds, the longest due first.';
+COMMENT ON FUNCTION bigbrotr.claim_candidates(integer, integer, text[], boolean) IS
+  'Internal: leases up to max due candidates of these networks for lease_s seconds, the longest due first; untried_only leaves out those that failed before. may_try_tls: no block covers the same URL as wss.';
+
+CREATE FUNCTION bigbrotr.release_candidates() RETURNS integer
+  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH released AS (
+      UPDATE bigbrotr.candidate AS c SET leased_until = NULL WHERE c.leased_until IS NOT NULL RETURNING 1
+    )
+    SELECT count(*)::integer FROM released
+  $$;
+COMMENT ON FUNCTION bigbrotr.release_candidates() IS
+  'Internal: ends every lease and returns how many. For a validator that starts: a database has one, so they are those of a dead one.';
+
+CREATE FUNCTION bigbrotr.defer_candidates(urls text[], seconds integer) RETURNS void
+  LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+  AS $$
+    UPDATE bigbrotr.candidate AS c
+    SET leased_until    = NULL,
+        next_attempt_at = now() + (0.8 + 0.4 * random()) * make_interval(secs => seconds)
+    WHERE c.url = ANY (urls)
+  $$;
+COMMENT ON FUNCTION bigbrotr.defer_candidates(text[], integer) IS
+  'Internal: ends the leases of candidates that were not tried, which is no failure of theirs, and makes them due again in about so many seconds.';
 
 CREATE FUNCTION bigbrotr.add_relay(url text) RETURNS integer
   LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
@@ -111,29 +136,25 @@ CREATE FUNCTION bigbrotr.add_relay(url text) RETURNS integer
 COMMENT ON FUNCTION bigbrotr.add_relay(text) IS
   'Internal: the id of the relay with this canonical key, which is added, with its bookkeeping, if it is new. It is no candidate afterwards.';
 
-CREATE FUNCTION bigbrotr.promote_candidate(url text, alias_of integer DEFAULT NULL) RETURNS integer
+CREATE FUNCTION bigbrotr.promote_candidate(url text, alias text DEFAULT NULL) RETURNS integer
   LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
     DECLARE
       relay_id integer;
     BEGIN
-      SELECT r.id INTO relay_id FROM bigbrotr.relay AS r WHERE r.url = promote_candidate.url;
-      IF FOUND THEN
-        NULL;  -- it became a relay while we looked: rows of relay are never taken back
-      ELSIF alias_of IS NOT NULL THEN
+      relay_id := bigbrotr.add_relay(promote_candidate.url);
+      -- Who is a relay already stays one: rows of relay are never taken back.
+      IF alias IS NOT NULL AND NOT EXISTS (SELECT FROM bigbrotr.relay AS r WHERE r.url = alias) THEN
         INSERT INTO bigbrotr.relay_alias AS a (url, relay_id, reason)
-        VALUES (promote_candidate.url, alias_of, 'answers as the same relay')
+        VALUES (alias, relay_id, 'the same URL answers as wss')
         ON CONFLICT ON CONSTRAINT relay_alias_pkey DO NOTHING;
-        SELECT a.relay_id INTO STRICT relay_id FROM bigbrotr.relay_alias AS a WHERE a.url = promote_candidate.url;
-      ELSE
-        relay_id := bigbrotr.add_relay(promote_candidate.url);
       END IF;
-      DELETE FROM bigbrotr.candidate AS c WHERE c.url = promote_candidate.url;
+      DELETE FROM bigbrotr.candidate AS c WHERE c.url IN (promote_candidate.url, alias);
       RETURN relay_id;
     END
   $$;
-COMMENT ON FUNCTION bigbrotr.promote_candidate(text, integer) IS
-  'Internal: a candidate that answered becomes a relay, or, with alias_of, another URL of that relay. Returns the id of the relay; calling it again changes nothing.';
+COMMENT ON FUNCTION bigbrotr.promote_candidate(text, text) IS
+  'Internal: the URL that answered becomes a relay, and alias, the ws URL it was found by, another URL of that relay; neither is a candidate afterwards. Returns the id of the relay; calling it again changes nothing.';
 
 CREATE FUNCTION bigbrotr.fail_candidate(url text, error text) RETURNS void
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

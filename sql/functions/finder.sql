@@ -45,15 +45,26 @@ CREATE FUNCTION bigbrotr.claim_api_sources()
              OR now() - a.last_fetched_at >= CASE WHEN a.last_error IS NULL THEN a."interval" ELSE LEAST(a."interval", interval '1 hour') END)
       FOR UPDATE OF a SKIP LOCKED
     )
-    -- The claim is the new date: who crashes over one does not try it again at once.
+    -- Who dies over it leaves these words, by which release_api_sources() knows it.
     UPDATE bigbrotr.api_source AS a
-    SET last_fetched_at = now()
+    SET last_fetched_at = now(), last_error = 'being fetched'
     FROM due
     WHERE a.url = due.url
     RETURNING a.url, a.path
   $$;
 COMMENT ON FUNCTION bigbrotr.claim_api_sources() IS
   'Internal: the API sources that are due, marked as fetched now. One that failed is due after an hour at most.';
+
+CREATE FUNCTION bigbrotr.release_api_sources() RETURNS integer
+  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH released AS (
+      UPDATE bigbrotr.api_source AS a SET last_fetched_at = NULL, last_error = 'interrupted' WHERE a.last_error = 'being fetched' RETURNING 1
+    )
+    SELECT count(*)::integer FROM released
+  $$;
+COMMENT ON FUNCTION bigbrotr.release_api_sources() IS
+  'Internal: makes sources due whose fetch was not finished and returns how many. For a finder that starts: a database has one.';
 
 CREATE FUNCTION bigbrotr.api_source_done(url text, error text) RETURNS void
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
