@@ -75,7 +75,12 @@ impl Place {
     /// # Errors
     /// What `pg_ctl` says.
     pub fn start(&self) -> io::Result<()> {
-        self.pg_ctl(&["start", "-w", "-t", "60", "-l", &self.data().join("server.log").to_string_lossy()])
+        self.pg_ctl(&["start", "-w", "-t", "60", "-l", &self.log().to_string_lossy()])
+    }
+
+    /// The log of the server that stays. That of a [`Cluster`](crate::Cluster) is beside the data.
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("server.log")
     }
 
     /// Stops the server, if one runs there; whether one did.
@@ -103,7 +108,7 @@ impl Place {
 
     /// The last lines of the server's log.
     pub fn log_tail(&self, lines: usize) -> String {
-        let log = fs::read(self.data().join("server.log")).unwrap_or_default();
+        let log = fs::read(self.log()).or_else(|_| fs::read(self.data().join("server.log"))).unwrap_or_default();
         let log = String::from_utf8_lossy(&log).into_owned();
         let all: Vec<_> = log.lines().collect();
         all[all.len().saturating_sub(lines)..].join("\n")
