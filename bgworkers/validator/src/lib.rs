@@ -198,3 +198,6 @@ impl<'a> Cycle<'a> {
     }
 }
 
+
+#[cfg(test)]
+mod tests;
