@@ -4,7 +4,7 @@
 //! for, and looks after signals, reloads, DDL and the shared slot. No other thread touches PostgreSQL.
 
 use std::ffi::CString;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -165,6 +165,7 @@ struct Worker {
     config: watch::Sender<Arc<bigbrotr_core::Config>>,
     shutdown: watch::Sender<bool>,
     wake: Arc<Notify>,
+    asked: Arc<AtomicBool>,
     log: Log,
     errors_seen: u64,
 }
@@ -187,6 +188,7 @@ impl Worker {
             config: watch::channel(Arc::new(config)).0,
             shutdown: watch::channel(false).0,
             wake: Arc::new(Notify::new()),
+            asked: Arc::default(),
             log,
             errors_seen: 0,
         }
@@ -265,6 +267,7 @@ impl Worker {
             config: self.config.subscribe(),
             progress: self.progress.clone(),
             wake: self.wake.clone(),
+            asked: self.asked.clone(),
             shutdown: self.shutdown.subscribe(),
             memory: self.memory.clone(),
             log: self.log.clone(),
@@ -393,6 +396,7 @@ impl Worker {
             leave = slot.leave;
         });
         if wake {
+            self.asked.store(true, Ordering::Relaxed);
             self.wake.notify_one();
         }
         self.report_idle();

@@ -23,13 +23,13 @@ COMMENT ON FUNCTION bigbrotr.known_events(bytea[], bigint[]) IS
 CREATE FUNCTION bigbrotr.archive(
   ids bytea[], created_ats bigint[],
   new_places integer[], pubkeys bytea[], kinds integer[], tags text[], contents text[], sigs bytea[], raws bytea[],
-  sighting_relays integer[], sighting_places integer[], vanish_enabled boolean, oldest bigint,
-  OUT inserted integer, OUT missing integer)
+  sighting_relays integer[], sighting_places integer[], vanish_enabled boolean, oldest bigint) RETURNS integer
   LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
   seqs bigint[];
   refused boolean[];
+  inserted integer := 0;
 BEGIN
   -- Where each event of the batch stands in the archive; what a tombstone or retention keeps out stays out.
   SELECT array_agg(known.seq ORDER BY u.place), array_agg(u.created_at < oldest ORDER BY u.place)
@@ -38,7 +38,6 @@ BEGIN
   LEFT JOIN LATERAL (
     SELECT e.seq FROM bigbrotr.event AS e WHERE e.created_at = u.created_at AND e.id = u.id LIMIT 1) AS known ON true;
 
-  inserted := 0;
   IF cardinality(new_places) > 0 THEN
     WITH batch AS (
       SELECT n.place, ids[n.place] AS id, n.pubkey, created_ats[n.place] AS created_at, n.kind, n.tags, n.content, n.sig, n.raw
@@ -92,10 +91,11 @@ BEGIN
     FROM placed AS p;
   END IF;
 
-  -- Neither known, nor new, nor kept out: it left the archive after the caller looked. The caller must ask again.
-  SELECT count(*) INTO missing
-  FROM unnest(seqs, refused) AS u (seq, refused)
-  WHERE u.seq IS NULL AND u.refused IS NOT TRUE;
+  -- Neither known, nor new, nor kept out: it left the archive after the caller looked.
+  IF EXISTS (SELECT FROM unnest(seqs, refused) AS u (seq, refused) WHERE u.seq IS NULL AND u.refused IS NOT TRUE) THEN
+    RAISE EXCEPTION 'an event left the archive while it was being archived again'
+      USING ERRCODE = 'BB001', HINT = 'Look the events up again and repeat the transaction.';
+  END IF;
 
   PERFORM bigbrotr.add_sightings(s.relay_id, s.created_ats, s.seqs)
   FROM (
@@ -105,23 +105,28 @@ BEGIN
     GROUP BY r.relay_id
     ORDER BY r.relay_id
   ) AS s;
+  RETURN inserted;
 END
 $$;
 COMMENT ON FUNCTION bigbrotr.archive(
   bytea[], bigint[], integer[], bytea[], integer[], text[], text[], bytea[], bytea[], integer[], integer[], boolean, bigint) IS
-  'Internal: archives a batch. ids and created_ats name every distinct event of it; the columns of the verified ones follow with their place there; then who holds what. Call lock_archive() first, in a statement of its own.';
+  'Internal: archives a batch. ids and created_ats name every distinct event of it; the columns of the verified ones follow with their place there; then who holds what. Returns how many were new. Call lock_archive() first, in a statement of its own.';
 
 CREATE FUNCTION bigbrotr.deletion_targets(event_id bytea, author bytea, stamp bigint, tags jsonb)
   RETURNS TABLE (target bytea, pubkey bytea, until bigint, request_id bytea, created_at bigint)
   LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT
-      CASE t.tag ->> 0 WHEN 'e' THEN decode(t.tag ->> 1, 'hex') ELSE convert_to(t.tag ->> 1, 'UTF8') END,
-      $2, CASE t.tag ->> 0 WHEN 'a' THEN $3 END, $1, $3
-    FROM jsonb_array_elements($4) AS t (tag)
-    WHERE t.tag ->> 0 = 'e' AND t.tag ->> 1 ~ '^[0-9a-f]{64}$'
-       -- Only the author's own addresses count.
-       OR t.tag ->> 0 = 'a' AND t.tag ->> 1 ~ ('^[0-9]{1,5}:' || encode($2, 'hex') || ':') AND octet_length(t.tag ->> 1) <= 2000
+    SELECT decode(t.value, 'hex'), $2, NULL::bigint, $1, $3
+    FROM (SELECT tag ->> 0 AS name, tag ->> 1 AS value FROM jsonb_array_elements($4) AS tag) AS t
+    WHERE t.name = 'e' AND t.value ~ '^[0-9a-f]{64}$'
+    UNION ALL
+    -- kind:pubkey:d, where only the author's own count and a replaceable kind has no d.
+    SELECT bigbrotr.address_target(p.kind, $2, CASE WHEN p.kind >= 30000 THEN p.d ELSE '' END), $2, $3, $1, $3
+    FROM (SELECT tag ->> 0 AS name, tag ->> 1 AS value FROM jsonb_array_elements($4) AS tag) AS t
+    CROSS JOIN LATERAL (
+      SELECT substring(t.value FROM '^[0-9]{1,5}')::integer AS kind,
+             coalesce(substring(t.value FROM '^[0-9]{1,5}:[0-9a-f]{64}:(.*)$'), '') AS d) AS p
+    WHERE t.name = 'a' AND t.value ~ ('^[0-9]{1,5}:' || encode($2, 'hex') || '(:|$)')
   $$;
 COMMENT ON FUNCTION bigbrotr.deletion_targets(bytea, bytea, bigint, jsonb) IS 'Internal: what a kind 5 event (NIP-09) asks to delete.';
 

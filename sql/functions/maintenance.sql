@@ -4,14 +4,16 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
   LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
   AS $$
     DECLARE
-      history    timestamptz := now() - make_interval(secs => history_s);
-      cycles     integer;
-      checks     integer;
-      runs       integer;
-      documents  integer;
-      refused    integer;
-      candidates integer;
-      surplus_id bigint;
+      history      timestamptz := now() - make_interval(secs => history_s);
+      cycles       integer;
+      checks       integer;
+      runs         integer;
+      documents    integer;
+      refused      integer;
+      candidates   integer;
+      surplus_id   bigint;
+      orphan_ids   bytea[];
+      orphan_types bigbrotr.metadata_type[];
     BEGIN
       WITH old AS MATERIALIZED (
         SELECT c.id FROM bigbrotr.stat_cycles AS c WHERE c.finished_at < history ORDER BY c.finished_at LIMIT batch
@@ -46,14 +48,19 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       WHERE m.relay_id = old.relay_id AND m.type = old.type AND m.first_seen_at = old.first_seen_at;
       GET DIAGNOSTICS runs = ROW_COUNT;
 
-      WITH orphan AS MATERIALIZED (
+      -- Locked first, judged again by a statement of its own: a check may have come back to a document in between.
+      SELECT array_agg(o.id), array_agg(o.type) INTO orphan_ids, orphan_types
+      FROM (
         SELECT m.id, m.type
         FROM bigbrotr.metadata AS m
         WHERE NOT EXISTS (SELECT FROM bigbrotr.relay_metadata AS r WHERE r.metadata_id = m.id AND r.type = m.type)
         LIMIT batch
         FOR UPDATE OF m SKIP LOCKED
-      )
-      DELETE FROM bigbrotr.metadata AS m USING orphan WHERE m.id = orphan.id AND m.type = orphan.type;
+      ) AS o;
+      DELETE FROM bigbrotr.metadata AS m
+      USING unnest(orphan_ids, orphan_types) AS o(id, type)
+      WHERE m.id = o.id AND m.type = o.type
+        AND NOT EXISTS (SELECT FROM bigbrotr.relay_metadata AS r WHERE r.metadata_id = m.id AND r.type = m.type);
       GET DIAGNOSTICS documents = ROW_COUNT;
 
       SELECT q.id INTO surplus_id FROM bigbrotr.quarantine AS q ORDER BY q.id DESC OFFSET 100000 LIMIT 1;

@@ -96,6 +96,8 @@ CREATE FUNCTION bigbrotr.record_metadata(relay_id integer, type text, id bytea, 
       newest bigbrotr.relay_metadata;
       seen   timestamptz := to_timestamp(record_metadata.seen_at);
     BEGIN
+      -- A check whose lease ran out may still report while the next one does: one after the other.
+      PERFORM FROM bigbrotr.relay_monitor AS m WHERE m.relay_id = record_metadata.relay_id FOR UPDATE;
       SELECT * INTO newest
       FROM bigbrotr.relay_metadata AS m
       WHERE m.relay_id = record_metadata.relay_id AND m.type = record_metadata.type::bigbrotr.metadata_type

@@ -117,6 +117,11 @@ CREATE FUNCTION bigbrotr.add_sightings(relay_id integer, created_ats bigint[], s
 COMMENT ON FUNCTION bigbrotr.add_sightings(integer, bigint[], bigint[]) IS
   'Internal: adds events to the leaves of a relay and returns how many leaves changed. Under the archive lock only.';
 
+CREATE FUNCTION bigbrotr.remove_sightings(created_ats bigint[], seqs bigint[]) RETURNS integer
+  LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'remove_sightings_wrapper';
+COMMENT ON FUNCTION bigbrotr.remove_sightings(bigint[], bigint[]) IS
+  'Internal: takes events out of the leaves of all relays and returns how many leaves changed. Under the archive lock only.';
+
 CREATE FUNCTION bigbrotr.workers()
   RETURNS TABLE (database text, service text, worker integer, pid integer, state text, activity text, items bigint, cycles bigint,
                  errors bigint, last_error text, last_error_at double precision, started_at double precision)

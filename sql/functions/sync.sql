@@ -1,5 +1,5 @@
-CREATE FUNCTION bigbrotr.claim_relays(max integer, lease_s integer, networks text[])
-  RETURNS TABLE (relay_id integer, url text, learned text, failures integer)
+CREATE FUNCTION bigbrotr.claim_relays(max integer, lease_s integer, networks text[], asked boolean)
+  RETURNS TABLE (relay_id integer, url text, learned text, failures integer, max_limit integer)
   LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
 #variable_conflict use_column
@@ -15,7 +15,8 @@ BEGIN
     SELECT s.relay_id
     FROM bigbrotr.relay_sync AS s
     JOIN bigbrotr.relay AS r ON r.id = s.relay_id
-    WHERE s.next_attempt_at <= now()
+    -- Asked for by run_service(): whoever only waits for the next interval is due.
+    WHERE (s.next_attempt_at <= now() OR asked AND s.last_error IS NULL)
       AND r.state = 'active'
       AND r.network::text = ANY (networks)
       -- A lease ends with its holder: after a crash nobody waits for it to expire.
@@ -31,13 +32,22 @@ BEGIN
     WHERE s.relay_id = due.relay_id
     RETURNING s.relay_id, s.learned, s.failures, s.next_attempt_at
   )
-  SELECT c.relay_id, r.url, c.learned::text, c.failures
+  SELECT c.relay_id, r.url, c.learned::text, c.failures, info.max_limit
   FROM claimed AS c
   JOIN bigbrotr.relay AS r ON r.id = c.relay_id
+  LEFT JOIN LATERAL (
+    SELECT CASE WHEN m.data #>> '{limitation,max_limit}' ~ '^[1-9][0-9]{0,8}$'
+                THEN (m.data #>> '{limitation,max_limit}')::integer END AS max_limit
+    FROM bigbrotr.relay_metadata AS rm
+    JOIN bigbrotr.metadata AS m ON m.id = rm.metadata_id AND m.type = rm.type
+    WHERE rm.relay_id = c.relay_id AND rm.type = 'nip11_info'
+    ORDER BY rm.first_seen_at DESC
+    LIMIT 1
+  ) AS info ON true
   ORDER BY c.next_attempt_at;
 END
 $$;
-COMMENT ON FUNCTION bigbrotr.claim_relays(integer, integer, text[]) IS
+COMMENT ON FUNCTION bigbrotr.claim_relays(integer, integer, text[], boolean) IS
   'Internal: takes relays that are due for a pass, longest due first, so that no other synchronizer does.';
 
 CREATE FUNCTION bigbrotr.extend_leases(relay_ids integer[], lease_s integer) RETURNS void
@@ -47,6 +57,13 @@ CREATE FUNCTION bigbrotr.extend_leases(relay_ids integer[], lease_s integer) RET
     WHERE relay_id = ANY (relay_ids) AND leased_by = pg_backend_pid()
   $$;
 COMMENT ON FUNCTION bigbrotr.extend_leases(integer[], integer) IS 'Internal: a synchronizer is still at these relays.';
+
+CREATE FUNCTION bigbrotr.release_leases() RETURNS void
+  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    UPDATE bigbrotr.relay_sync SET leased_until = NULL, leased_by = NULL WHERE leased_by = pg_backend_pid()
+  $$;
+COMMENT ON FUNCTION bigbrotr.release_leases() IS 'Internal: this synchronizer is at no relay.';
 
 CREATE FUNCTION bigbrotr.release_relay(
   relay_id integer, ok boolean, learned text, horizon bigint, pause_s double precision, error text) RETURNS void
@@ -74,6 +91,17 @@ CREATE FUNCTION bigbrotr.complete_ranges(relay_id integer, filter_hash bytea) RE
        WHERE c.relay_id = $1 AND c.filter_hash = $2 AND c.state = 'complete'), '{}')
   $$;
 COMMENT ON FUNCTION bigbrotr.complete_ranges(integer, bytea) IS 'Internal: what of a relay is known complete for a filter.';
+
+CREATE FUNCTION bigbrotr.stuck_ranges(relay_id integer, filter_hash bytea) RETURNS text
+  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT coalesce(range_agg(u.range), '{}')::text
+    FROM bigbrotr.coverage AS c
+    CROSS JOIN LATERAL unnest(c.ranges) AS u (range)
+    WHERE c.relay_id = $1 AND c.filter_hash = $2 AND c.state IN ('capped', 'oversize', 'unsupported')
+  $$;
+COMMENT ON FUNCTION bigbrotr.stuck_ranges(integer, bytea) IS
+  'Internal: what a relay was asked for and cannot give; asking at every pass would only fetch it again.';
 
 CREATE FUNCTION bigbrotr.cover(
   relay_id integer, filter_hash bytea, states text[], ranges text[]) RETURNS void

@@ -36,7 +36,7 @@ fn note(event_id: &[u8]) -> String {
 fn native_nip19_decode(entity: &str) -> Option<String> {
     match nip19::decode(entity) {
         Ok(entity) => Some(entity.to_json()),
-        Err(nip19::Nip19Error::SecretKey) => refuse(
+        Err(nip19::Nip19Error::Secret) => refuse(
             "this is a secret key (nsec) and is not decoded",
             "A secret key belongs in no query: it stays in logs and history. Treat it as compromised if it was real.",
         ),

@@ -87,7 +87,7 @@ fn native_event_insert(events: Vec<Option<String>>, relay_url: &str) -> i32 {
     let raws: Vec<Option<Vec<u8>>> = accepted.iter().map(|event| event.raw()).collect();
     let config = gucs::config();
     one(
-        "SELECT inserted FROM bigbrotr.archive($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $3, $11, $12)",
+        "SELECT bigbrotr.archive($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $3, $11, $12)",
         &[
             array(accepted.iter().map(|event| event.id.to_vec()).collect(), PgBuiltInOids::BYTEAARRAYOID),
             array(accepted.iter().map(|event| event.created_at).collect(), PgBuiltInOids::INT8ARRAYOID),

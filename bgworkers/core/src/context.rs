@@ -1,6 +1,7 @@
 //! What a service is given.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Notify, watch};
 
@@ -20,6 +21,8 @@ pub struct Context {
     pub progress: Arc<Progress>,
     /// Fires when somebody calls `bigbrotr.run_service`.
     pub wake: Arc<Notify>,
+    /// Whether somebody called it since the last look; see [`Context::take_asked`].
+    pub asked: Arc<AtomicBool>,
     /// Turns true when the worker is leaving.
     pub shutdown: watch::Receiver<bool>,
     /// How much memory is left.
@@ -32,6 +35,11 @@ impl Context {
     /// The settings now.
     pub fn config(&self) -> Arc<Config> {
         self.config.borrow().clone()
+    }
+
+    /// Whether somebody asked for this cycle by `bigbrotr.run_service`: what is only waiting for its time is due now.
+    pub fn take_asked(&self) -> bool {
+        self.asked.swap(false, Ordering::Relaxed)
     }
 
     /// Whether the worker is leaving.

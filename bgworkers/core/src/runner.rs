@@ -173,6 +173,7 @@ mod tests {
             config,
             progress: Arc::new(Progress::default()),
             wake: Arc::new(Notify::new()),
+            asked: Arc::default(),
             shutdown,
             memory: MemoryBudget::unlimited(),
             log: Log::channel(16).0,

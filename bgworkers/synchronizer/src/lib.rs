@@ -1,12 +1,28 @@
-//! The synchronizer.
+//! The synchronizer: archives the events of every relay, and knows what it does not have.
+//!
+//! A pool of passes, one relay each ([`pass`]), without barriers between relays. A pass asks for what its relay's ledger
+//! lacks, page by page ([`answer`]), and hands each page to the one [`archivist`], which checks what is new and commits
+//! events, sightings and coverage together.
+
+mod answer;
+mod archivist;
+mod batch;
+mod guard;
+mod pass;
+mod pool;
 
 use std::time::Duration;
 
-use bigbrotr_core::{BoxFuture, Config, Context, CycleReport, Next, Service, ServiceError, ServiceKind};
+use bigbrotr_core::{BoxFuture, Config, Context, CycleReport, Service, ServiceError, ServiceKind};
+use tokio::sync::Mutex;
 
-/// The service.
-#[derive(Debug, Default)]
-pub struct Synchronizer;
+use pool::Pool;
+
+/// The service. Passes outlive cycles, so that one slow relay holds up nobody.
+#[derive(Default)]
+pub struct Synchronizer {
+    pool: Mutex<Option<Pool>>,
+}
 
 impl Service for Synchronizer {
     fn kind(&self) -> ServiceKind {
@@ -14,13 +30,24 @@ impl Service for Synchronizer {
     }
 
     fn cycle<'a>(&'a self, context: &'a Context) -> BoxFuture<'a, Result<CycleReport, ServiceError>> {
-        let pause = self.interval(&context.config());
         Box::pin(async move {
-            Ok(CycleReport { items: 0, detail: serde_json::json!({}), next: Next::After(pause), record: true })
+            let mut pool = self.pool.lock().await;
+            let config = context.config();
+            // A changed setting may change what a connection does: running passes end, new ones begin with it.
+            if pool.as_ref().is_some_and(|pool| !pool.fits(&config)) {
+                *pool = None;
+            }
+            pool.get_or_insert_with(|| Pool::new(context, config)).turn(context).await
         })
     }
 
-    fn interval(&self, _config: &Config) -> Duration {
-        Duration::from_secs(1)
+    fn interval(&self, config: &Config) -> Duration {
+        config.synchronizer_interval
     }
+}
+
+/// Unix seconds now.
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }

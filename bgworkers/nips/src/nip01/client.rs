@@ -49,7 +49,10 @@ mod tests {
 
     #[test]
     fn messages_are_compact_and_escaped() {
-        assert_eq!(ClientMessage::Req { sub: "a\"b", filter: r#"{"limit":1}"# }.to_json(), r#"["REQ","a\"b",{"limit":1}]"#);
+        assert_eq!(
+            ClientMessage::Req { sub: "a\"b", filter: r#"{"limit":1}"# }.to_json(),
+            r#"["REQ","a\"b",{"limit":1}]"#
+        );
         assert_eq!(ClientMessage::Close { sub: "s" }.to_json(), r#"["CLOSE","s"]"#);
         assert_eq!(ClientMessage::Event { event: "{}" }.to_json(), r#"["EVENT",{}]"#);
         assert_eq!(ClientMessage::Auth { event: "{}" }.to_json(), r#"["AUTH",{}]"#);

@@ -148,9 +148,8 @@ impl NoticeClass {
 
 /// Whether `word` begins a word of `text`: "rate" is not in "generated".
 fn at_word_start(text: &str, word: &str) -> bool {
-    text.match_indices(word).any(|(at, _)| {
-        !text.get(..at).and_then(|before| before.chars().next_back()).is_some_and(char::is_alphanumeric)
-    })
+    text.match_indices(word)
+        .any(|(at, _)| !text.get(..at).and_then(|before| before.chars().next_back()).is_some_and(char::is_alphanumeric))
 }
 
 #[cfg(test)]

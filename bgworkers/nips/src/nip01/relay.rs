@@ -102,7 +102,8 @@ impl<'a> RelayMessage<'a> {
         {
             return Ok(Self::Event { sub: Cow::Borrowed(sub), event_json });
         }
-        let elements = scan::elements(text.strip_prefix('\u{feff}').unwrap_or(text)).ok_or(MessageError::NotAMessage)?;
+        let elements =
+            scan::elements(text.strip_prefix('\u{feff}').unwrap_or(text)).ok_or(MessageError::NotAMessage)?;
         let Some(verb) = elements.first().and_then(|raw| string(raw)) else { return Err(MessageError::NotAMessage) };
         let args = Args { verb: "", elements: &elements };
         match verb.as_ref() {
@@ -157,7 +158,9 @@ impl<'a> RelayMessage<'a> {
     /// The prefix of a `CLOSED` or a refusing `OK`.
     pub fn close_prefix(&self) -> Option<ClosePrefix> {
         match self {
-            Self::Closed { message, .. } | Self::Ok { accepted: false, message, .. } => Some(ClosePrefix::parse(message)),
+            Self::Closed { message, .. } | Self::Ok { accepted: false, message, .. } => {
+                Some(ClosePrefix::parse(message))
+            }
             _ => None,
         }
     }
@@ -305,7 +308,11 @@ mod tests {
             RelayMessage::Notice { message } => assert!(message.len() <= MAX_TEXT && message.len() > MAX_TEXT - 4),
             other => panic!("{other:?}"),
         }
-        for bomb in ["[".repeat(10_000), "[\"EVENT\",\"s\",".to_owned() + &"{\"a\":".repeat(10_000), "[".repeat(10_000) + &"]".repeat(10_000)] {
+        for bomb in [
+            "[".repeat(10_000),
+            "[\"EVENT\",\"s\",".to_owned() + &"{\"a\":".repeat(10_000),
+            "[".repeat(10_000) + &"]".repeat(10_000),
+        ] {
             assert_eq!(RelayMessage::parse(&bomb), Err(MessageError::NotAMessage));
         }
         let many = format!("[\"EOSE\",\"s\"{}]", ",1".repeat(1_000));

@@ -29,8 +29,17 @@ enum Cursor {
     Top,
     /// From `second` down, of which `known` have come already.
     At { second: i64, known: Vec<Id>, after_exclusive: bool, rereads: u8 },
-    /// Strictly below `second`, whose own answer held `count` events and nothing older.
-    Below { second: i64, known: Vec<Id>, count: usize, limit: u32, rereads: u8 },
+    /// Strictly below `second`, whose own answer was `only` that.
+    Below { second: i64, known: Vec<Id>, only: Only, rereads: u8 },
+}
+
+/// An answer of nothing but one second.
+#[derive(Debug, Clone, Copy)]
+struct Only {
+    count: usize,
+    limit: u32,
+    /// It brought exactly what had come of that second before.
+    again: bool,
 }
 
 impl Cursor {
@@ -94,8 +103,8 @@ impl Pager {
             Cursor::At { second, known, after_exclusive, rereads } => {
                 self.at_second(walk, (second, known, after_exclusive, rereads), progress);
             }
-            Cursor::Below { second, known, count, limit, rereads } => {
-                self.below_second(walk, (second, known, count, limit, rereads), progress);
+            Cursor::Below { second, known, only, rereads } => {
+                self.below_second(walk, (second, known, only, rereads), progress);
             }
         }
     }
@@ -120,7 +129,7 @@ impl Pager {
     fn descend(&mut self, mut walk: Walk, again: usize, progress: &mut Progress) {
         let range = walk.task.range;
         walk.chain.total = walk.chain.total.saturating_add(walk.page.raw.saturating_sub(again));
-        let fits = self.limits.fits(walk.page.raw, walk.asked.limit);
+        let fits = self.limits.fits(walk.page.raw, walk.asked.limit, false);
         let Some(oldest) = walk.page.min() else {
             if walk.page.reaches_below {
                 self.claim(&mut walk.chain, Some(range), progress);
@@ -141,23 +150,24 @@ impl Pager {
         let known = walk.page.ids_at(oldest);
         let only = known.len() == walk.page.distinct && walk.page.off == 0;
         if only && self.limits.until_exclusive.is_some() {
-            return self.only_second(walk, oldest, known, 0, progress);
+            return self.only_second(walk, oldest, known, (false, 0), progress);
         }
         self.resume(walk, Cursor::at(oldest, known));
     }
 
     /// The answer held nothing but `second`.
-    fn only_second(&mut self, walk: Walk, second: i64, known: Vec<Id>, rereads: u8, progress: &mut Progress) {
-        let (count, limit) = (walk.page.raw, walk.asked.limit);
+    fn only_second(&mut self, walk: Walk, second: i64, known: Vec<Id>, seen: (bool, u8), progress: &mut Progress) {
+        let (again, rereads) = seen;
+        let only = Only { count: walk.page.raw, limit: walk.asked.limit, again };
         if second <= walk.task.range.lo {
-            if self.limits.fits(count, limit) {
+            if self.limits.fits(only.count, only.limit, only.again) {
                 progress.complete.insert(walk.task.range);
             } else {
                 fail(&walk.task.range.into(), Reason::Capped, progress);
             }
             return self.finish(walk.chain, progress);
         }
-        self.resume(walk, Cursor::Below { second, known, count, limit, rereads });
+        self.resume(walk, Cursor::Below { second, known, only, rereads });
     }
 
     fn at_second(&mut self, mut walk: Walk, cursor: (i64, Vec<Id>, bool, u8), progress: &mut Progress) {
@@ -191,24 +201,25 @@ impl Pager {
             walk.chain.before = None;
             return self.descend(walk, known.len(), progress);
         }
+        let again = !missing && known.len() == here.len();
         known.extend(here);
         known.sort_unstable();
         known.dedup();
         walk.chain.before = None;
-        self.only_second(walk, second, known, rereads, progress);
+        self.only_second(walk, second, known, (again, rereads), progress);
     }
 
-    fn below_second(&mut self, mut walk: Walk, cursor: (i64, Vec<Id>, usize, u32, u8), progress: &mut Progress) {
-        let (second, known, count, limit, rereads) = cursor;
+    fn below_second(&mut self, mut walk: Walk, cursor: (i64, Vec<Id>, Only, u8), progress: &mut Progress) {
+        let (second, known, only, rereads) = cursor;
         let range = walk.task.range;
         let lower = Range { lo: range.lo, hi: Some(second) };
         let this = Range { lo: second, hi: range.hi };
         if walk.learned && walk.page.inside.is_empty() && !walk.empty {
-            return self.resume(walk, Cursor::Below { second, known, count, limit, rereads });
+            return self.resume(walk, Cursor::Below { second, known, only, rereads });
         }
         if walk.empty || walk.whole && walk.page.inside.is_empty() {
             progress.complete.insert(lower);
-            if self.limits.fits(count, limit) {
+            if self.limits.fits(only.count, only.limit, only.again) {
                 progress.complete.insert(this);
                 self.limits.confirm();
             } else {
@@ -220,8 +231,8 @@ impl Pager {
             return self.stray_walk(walk, progress);
         }
         if !walk.page.inside.is_empty() {
-            self.limits.cut(count, limit);
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            self.limits.cut(only.count, only.limit);
+            let count = u32::try_from(only.count).unwrap_or(u32::MAX);
             if rereads < MAX_REREADS && self.limits.varies(count) {
                 return self.resume(walk, Cursor::At { second, known, after_exclusive: false, rereads: rereads + 1 });
             }
@@ -237,6 +248,12 @@ impl Pager {
 
     /// Events known at `second` did not come again: they were removed meanwhile, or the relay does not send newest first.
     fn vanished(&mut self, mut walk: Walk, second: i64, progress: &mut Progress) {
+        if second >= self.horizon {
+            // Not to be proven anyway (and an exclusive `until` cannot be set above the last second there is).
+            let pending = walk.chain.pending.intersect(&Ranges::single(0, Some(self.horizon)));
+            self.push_page(&pending);
+            return self.push_page(&Ranges::single(walk.task.range.lo, Some(second)));
+        }
         self.vanished += 1;
         if self.vanished >= MAX_VANISHED {
             self.limits.order = Order::Unordered;
@@ -293,6 +310,10 @@ impl Pager {
     fn stray_walk(&mut self, mut walk: Walk, progress: &mut Progress) {
         walk.task.step = Step::Page(walk.chain);
         self.stray(&walk.task, progress);
+    }
+
+    fn push_page(&mut self, ranges: &Ranges) {
+        self.work.extend(ranges.iter().map(Task::page));
     }
 
     fn push_split(&mut self, ranges: &Ranges) {

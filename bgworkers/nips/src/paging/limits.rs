@@ -91,21 +91,22 @@ impl RelayLimits {
         self.min_cut.is_none() && count <= TINY && (count as u64) < u64::from(limit)
     }
 
-    /// Whether an answer of `count` events to `limit` is below what this relay is known to return: half the smallest
-    /// cut seen, or less than its largest answer while none was.
-    pub(super) fn fits(&self, count: usize, limit: u32) -> bool {
+    /// Whether an answer of `count` events to `limit` is below what this relay is known to return: less than half of its
+    /// largest answer and of the smallest cut seen. `again`: all of them came before within a larger answer, so while
+    /// no cut was ever seen, less than the largest is enough.
+    pub(super) fn fits(&self, count: usize, limit: u32, again: bool) -> bool {
         let (count, full) = (count as u64, u64::from(self.max_page.min(limit)));
         match self.min_cut {
-            None => self.tiny(count as usize, limit) || count < full,
+            None if again && self.max_page < limit => self.tiny(count as usize, limit) || count < full,
+            None => self.tiny(count as usize, limit) || count * 2 < full,
             // Cut at odd counts before, it can be cut at odd counts again.
             Some(cut) if self.varies(cut) => self.confidence >= CONFIDENT && count * 4 < full.min(u64::from(cut)),
             Some(cut) => count * 2 < full.min(u64::from(cut)),
         }
     }
 
-    /// Like [`Self::fits`] by half, and believed without a look below.
+    /// Like [`Self::fits`], and believed without a look below.
     pub(super) fn short(&self, count: usize, limit: u32) -> bool {
-        let full = u64::from(self.max_page.min(limit));
-        self.confidence >= CONFIDENT && self.fits(count, limit) && (self.tiny(count, limit) || (count as u64) * 2 < full)
+        self.confidence >= CONFIDENT && self.fits(count, limit, false)
     }
 }

@@ -36,8 +36,9 @@ impl Pager {
         progress: &mut Progress,
     ) {
         let more = hint == Some(EoseHint::More);
+        let again = task.parent.as_ref().is_some_and(|parent| page.inside.iter().all(|(_, id)| parent.held(id)));
         let proven = hint == Some(EoseHint::Finish)
-            || !more && (page.raw == 0 || self.limits.fits(page.raw, asked.limit))
+            || !more && (page.raw == 0 || self.limits.fits(page.raw, asked.limit, again))
             || self.limits.order == Order::NewestFirst && page.reaches_below;
         if proven {
             progress.complete.insert(task.range);

@@ -56,9 +56,21 @@ impl std::fmt::Debug for FakeRelay {
         for (at, _) in &self.events {
             *seconds.entry(*at).or_insert(0) += 1;
         }
-        write!(f, "{seconds:?} cap {:?}..{:?} {:?} ue {} se {} ", self.cap_from, self.cap, self.send, self.until_exclusive, self.since_exclusive)?;
-        write!(f, "ignores {} {} hints {} dup {} strays {} ", self.ignores_limit, self.ignores_bounds, self.hints, self.duplicates, self.strays)?;
-        write!(f, "trouble {} {} {} budget {} seed {}", self.loses_eose, self.closes, self.disconnects, self.budget, self.seed)
+        write!(
+            f,
+            "{seconds:?} cap {:?}..{:?} {:?} ue {} se {} ",
+            self.cap_from, self.cap, self.send, self.until_exclusive, self.since_exclusive
+        )?;
+        write!(
+            f,
+            "ignores {} {} hints {} dup {} strays {} ",
+            self.ignores_limit, self.ignores_bounds, self.hints, self.duplicates, self.strays
+        )?;
+        write!(
+            f,
+            "trouble {} {} {} budget {} seed {}",
+            self.loses_eose, self.closes, self.disconnects, self.budget, self.seed
+        )
     }
 }
 

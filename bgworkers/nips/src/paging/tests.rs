@@ -18,7 +18,9 @@ fn read(relay: &mut FakeRelay) -> Archive {
 
 #[test]
 fn small_and_large_relays_end_complete_with_few_requests() {
-    for (n, cap) in [(0, 500), (1, 500), (2, 500), (12, 500), (40, 500), (722, 500), (722, 100), (5_000, 500), (1_000, 500)] {
+    for (n, cap) in
+        [(0, 500), (1, 500), (2, 500), (12, 500), (40, 500), (722, 500), (722, 100), (5_000, 500), (1_000, 500)]
+    {
         let mut relay = FakeRelay::honest(&spread(n));
         relay.cap = Some(cap);
         let archive = read(&mut relay);

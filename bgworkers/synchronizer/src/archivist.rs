@@ -1,0 +1,218 @@
+//! The one task that writes: gathers pages of many relays into batches, checks the signatures of what is new, and
+//! commits each batch in one transaction.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bigbrotr_core::{Call, Config, Context, StoreError, Value};
+use bigbrotr_models::Event;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::batch::{Batch, Known};
+
+/// Pages that may wait.
+const QUEUE: usize = 16;
+/// Events of a batch, about.
+const BATCH_EVENTS: usize = 2000;
+/// How long a small batch waits for more.
+const GATHER: Duration = Duration::from_millis(15);
+/// Tries of a batch whose transaction failed for a passing reason.
+const TRIES: u32 = 4;
+/// Ids remembered as archived, to save asking.
+const REMEMBERED: usize = 200_000;
+
+const QUARANTINE: &str = "SELECT bigbrotr.quarantine($1, $2, $3)";
+
+/// A page of one relay.
+pub struct Job {
+    /// `relay.id`.
+    pub relay_id: i32,
+    /// To be archived; ids checked, signatures not.
+    pub events: Vec<Event>,
+    /// Refused already: why, and the bytes.
+    pub refused: Vec<(&'static str, Vec<u8>)>,
+    /// What the page proves, in the same transaction.
+    pub cover: Option<Call>,
+    /// Told when it is committed, or why not.
+    pub receipt: oneshot::Sender<Result<Receipt, String>>,
+}
+
+/// A committed page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Events of it that were new. An event that two pages of a batch bring counts for the first.
+    pub archived: u64,
+    /// Events whose signature was bad.
+    pub refused: u64,
+}
+
+/// The way to it.
+#[derive(Clone)]
+pub struct Archivist(mpsc::Sender<Job>);
+
+impl Archivist {
+    /// Starts the task; it ends when the last handle is dropped.
+    pub fn start(context: Context, config: Arc<Config>) -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        tokio::spawn(Writer { context, config, known: Known::new(REMEMBERED) }.run(receiver));
+        Self(sender)
+    }
+
+    /// Hands over a page. False: the worker is leaving.
+    pub async fn submit(&self, job: Job) -> bool {
+        self.0.send(job).await.is_ok()
+    }
+}
+
+struct Writer {
+    context: Context,
+    config: Arc<Config>,
+    known: Known,
+}
+
+impl Writer {
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(first) = jobs.recv().await {
+            let mut events = first.events.len();
+            let mut batch = vec![first];
+            let gathered = tokio::time::Instant::now() + GATHER;
+            while events < BATCH_EVENTS {
+                match tokio::time::timeout_at(gathered, jobs.recv()).await {
+                    Ok(Some(job)) => {
+                        events += job.events.len();
+                        batch.push(job);
+                    }
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            self.write(batch).await;
+        }
+    }
+
+    /// Commits the jobs together; one that cannot be committed does not stop the others.
+    async fn write(&mut self, jobs: Vec<Job>) {
+        // Halves that wait, instead of recursion.
+        let mut stack = vec![jobs];
+        while let Some(mut jobs) = stack.pop() {
+            match self.commit(&jobs).await {
+                Ok(receipts) => {
+                    for (job, receipt) in jobs.into_iter().zip(receipts) {
+                        self.context.progress.add_items(receipt.archived);
+                        // The pass may have been cancelled; the page is archived all the same.
+                        let _ = job.receipt.send(Ok(receipt));
+                    }
+                }
+                Err(error) if jobs.len() > 1 && is_about_data(&error) => {
+                    let half = jobs.split_off(jobs.len() / 2);
+                    stack.push(half);
+                    stack.push(jobs);
+                }
+                Err(error) => {
+                    let outcome = if is_about_data(&error) { self.isolate(jobs.pop()).await } else { Err(error) };
+                    if let Err(error) = outcome {
+                        self.context.progress.error(format!("batch not archived: {error}"));
+                        for job in jobs {
+                            let _ = job.receipt.send(Err(error.to_string()));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Finds the events of a page that the database refuses, puts them into quarantine, and archives the rest.
+    async fn isolate(&mut self, job: Option<Job>) -> Result<(), StoreError> {
+        let Some(Job { relay_id, events, refused, cover, receipt }) = job else { return Ok(()) };
+        let mut total = Receipt::default();
+        let mut refused = refused;
+        let mut stack = vec![events];
+        while let Some(mut events) = stack.pop() {
+            let part = self.part(relay_id, events.clone(), Vec::new(), None);
+            match self.commit(&[part]).await {
+                Ok(receipts) => {
+                    total.archived += receipts.iter().map(|receipt| receipt.archived).sum::<u64>();
+                    total.refused += receipts.iter().map(|receipt| receipt.refused).sum::<u64>();
+                }
+                Err(error) if is_about_data(&error) && events.len() > 1 => {
+                    let half = events.split_off(events.len() / 2);
+                    stack.push(half);
+                    stack.push(events);
+                }
+                Err(error) if is_about_data(&error) => {
+                    self.context.progress.error(format!("event refused by the database: {error}"));
+                    total.refused += events.len() as u64;
+                    refused.extend(events.iter().map(|event| ("database_error", event.to_json().into_bytes())));
+                }
+                Err(error) => {
+                    let _ = receipt.send(Err(error.to_string()));
+                    return Err(error);
+                }
+            }
+        }
+        let last = self.part(relay_id, Vec::new(), refused, cover);
+        let outcome = self.commit(&[last]).await;
+        let _ = receipt.send(outcome.map(|_| total).map_err(|error| error.to_string()));
+        self.context.progress.add_items(total.archived);
+        Ok(())
+    }
+
+    /// A job nobody waits for.
+    fn part(&self, relay_id: i32, events: Vec<Event>, refused: Vec<(&'static str, Vec<u8>)>, cover: Option<Call>) -> Job {
+        Job { relay_id, events, refused, cover, receipt: oneshot::channel().0 }
+    }
+
+    /// One transaction, tried again when the reason may pass.
+    async fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Receipt>, StoreError> {
+        let mut pause = Duration::from_millis(100);
+        for _ in 1..TRIES {
+            match self.try_commit(jobs).await {
+                Err(StoreError::Sql { sqlstate, .. }) if is_passing(&sqlstate) => {
+                    self.known.clear();
+                    // A user's open transaction after event_insert() holds the archive lock, for instance.
+                    tokio::time::sleep(pause).await;
+                    pause *= 4;
+                }
+                outcome => return outcome,
+            }
+        }
+        self.try_commit(jobs).await
+    }
+
+    async fn try_commit(&mut self, jobs: &[Job]) -> Result<Vec<Receipt>, StoreError> {
+        let mut batch = Batch::new(jobs.iter().map(|job| (job.relay_id, job.events.as_slice())));
+        batch.look_up(&self.context, &mut self.known).await?;
+        batch.verify().await?;
+        let mut calls = batch.calls(&self.config);
+        let mut refused: HashMap<i32, (Vec<Option<String>>, Vec<Option<Vec<u8>>>)> = HashMap::new();
+        let early = jobs.iter().flat_map(|job| job.refused.iter().map(|(reason, bytes)| (job.relay_id, *reason, bytes.clone())));
+        for (relay_id, reason, bytes) in early.chain(batch.refused()) {
+            let (reasons, all) = refused.entry(relay_id).or_default();
+            reasons.push(Some(reason.to_owned()));
+            all.push(Some(bytes));
+        }
+        for (relay_id, (reasons, bytes)) in refused {
+            calls.push(Call::new(QUARANTINE, vec![Value::Int(relay_id), Value::TextArray(reasons), Value::ByteaArray(bytes)]));
+        }
+        calls.extend(jobs.iter().filter_map(|job| job.cover.clone()));
+        if calls.is_empty() {
+            return Ok(vec![Receipt::default(); jobs.len()]);
+        }
+        self.context.store.transaction(calls).await?;
+        Ok(batch.settle(&mut self.known))
+    }
+}
+
+/// Whether trying the same again can help: serialization, deadlock, lock and statement timeouts, and BB001, with which
+/// archive() says that an event left the archive after it was looked up.
+fn is_passing(sqlstate: &str) -> bool {
+    matches!(sqlstate, "40001" | "40P01" | "55P03" | "57014" | "BB001")
+}
+
+/// Whether the error is about what was to be stored, so that fewer events can do better.
+fn is_about_data(error: &StoreError) -> bool {
+    match error {
+        StoreError::Sql { sqlstate, .. } => matches!(sqlstate.get(..2), Some("22" | "23" | "54")) || sqlstate == "57014",
+        StoreError::Closed | StoreError::Shape(_) => false,
+    }
+}
