@@ -27,6 +27,8 @@ const LOOK_BUSY: Duration = Duration::from_secs(1);
 const CLAIM: usize = 128;
 /// Outcomes written in one transaction.
 const BATCH: usize = 128;
+/// After this a cycle in which nothing else is left to do does not wait for busy hosts any more.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// After this a cycle claims nothing more, so that it can be reported.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -44,29 +46,24 @@ pub struct Validator {
 #[derive(Debug, Default)]
 struct Schedule {
     full_at: Option<Instant>,
-    look_at: Option<Instant>,
 }
 
 impl Schedule {
-    /// Whether this cycle takes all that is due: the interval has passed, or somebody woke us before our time.
+    /// Whether a cycle that nobody asked for takes all that is due.
     fn is_full(&self, now: Instant) -> bool {
-        self.full_at.is_none_or(|at| now >= at) || self.look_at.is_some_and(|at| now < at)
+        self.full_at.is_none_or(|at| now >= at)
     }
 
     /// The pause after a cycle.
     fn pause(&mut self, now: Instant, was_full: bool, interval: Duration) -> Duration {
-        if was_full {
-            self.full_at = Some(now + interval);
-        }
-        let until_full = self.full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
-        let pause = LOOK.min(interval).min(until_full);
-        self.look_at = Some(now + pause);
-        pause
+        // A setting that was lowered counts from now on.
+        let planned = self.full_at.filter(|_| !was_full).map_or(interval, |at| at.saturating_duration_since(now));
+        self.full_at = Some(now + planned.min(interval));
+        LOOK.min(planned).min(interval)
     }
 
     /// The next cycle begins at once and goes on with what this one could not.
     fn again(&mut self, was_full: bool) {
-        self.look_at = None;
         if was_full {
             self.full_at = None;
         }
@@ -96,7 +93,7 @@ impl Validator {
         if !self.is_clean.swap(false, Ordering::Relaxed) {
             queue::release(context).await?;
         }
-        let is_full = self.schedule().is_full(Instant::now());
+        let is_full = context.take_asked() || self.schedule().is_full(Instant::now());
         let mut cycle = Cycle::new(context, self.hosts.clone(), !is_full);
         cycle.run(&self.dialers).await?;
         self.is_clean.store(cycle.tally.unrecorded == 0 && cycle.pool.is_empty(), Ordering::Relaxed);
@@ -174,8 +171,11 @@ impl<'a> Cycle<'a> {
         let config = self.context.config();
         let slots = config.validator_concurrency.max(1);
         let dialer = dialers.get(&config);
+        if self.started.elapsed() >= if self.exhausted.is_some() { PATIENCE } else { LONGEST } {
+            self.pool.put_off();
+        }
         loop {
-            self.pool.start(slots, &dialer, &self.context.memory).await;
+            self.pool.start(slots, &dialer, &self.context.memory);
             let has_room = self.pool.running() < slots && self.pool.wants_more() && !self.context.memory.is_tight();
             if !has_room || !self.may_claim() || self.context.is_shutting_down() {
                 return Ok(());
@@ -197,7 +197,6 @@ impl<'a> Cycle<'a> {
         self.started.elapsed() < LONGEST && self.exhausted.is_none_or(|at| at.elapsed() >= LOOK_BUSY)
     }
 }
-
 
 #[cfg(test)]
 mod tests;

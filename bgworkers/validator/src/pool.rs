@@ -1,18 +1,19 @@
 //! The tries under way: a fixed number of slots and no barrier, so that a silent host costs its own slot and nothing else.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::Duration;
 
 use bigbrotr_core::memory::MemoryBudget;
 use bigbrotr_models::{RelayUrl, relay_url::Host};
 use bigbrotr_utils::{Dialer, HostLimits};
+use futures_util::FutureExt;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::probe::{self, Candidate, Failure, Outcome};
 use crate::queue::Finished;
 
-/// Candidates kept waiting for a busy host; more are put off in the database, so that no host fills our memory.
-const WAITING_PER_HOST: usize = 8;
+/// Candidates kept waiting for one busy host, and for all; more are put off in the database, so that no host fills our memory.
+const WAITING_PER_HOST: usize = 1_000;
+const WAITING: usize = 5_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Pool {
     queue: VecDeque<Candidate>,
     /// By host: claimed while as many connections as a host gets were open.
     waiting: HashMap<String, VecDeque<Candidate>>,
+    /// All of them together.
+    waiting_count: usize,
     /// Hosts with somebody waiting, of which a connection has ended.
     freed: HashSet<String>,
     put_off: Vec<Finished>,
@@ -38,6 +41,7 @@ impl Pool {
             running: HashMap::new(),
             queue: VecDeque::new(),
             waiting: HashMap::new(),
+            waiting_count: 0,
             freed: HashSet::new(),
             put_off: Vec::new(),
         }
@@ -69,12 +73,11 @@ impl Pool {
     }
 
     /// Starts tries until `slots` are in use or nobody can be tried now.
-    pub async fn start(&mut self, slots: usize, dialer: &Dialer, memory: &MemoryBudget) {
+    pub fn start(&mut self, slots: usize, dialer: &Dialer, memory: &MemoryBudget) {
         while self.tries.len() < slots && !memory.is_tight() {
             let Some(candidate) = self.next() else { break };
             let host = host(&candidate.url);
-            // Does not wait: it is polled once.
-            let Some(permit) = self.hosts.acquire_within(&candidate.url, Duration::ZERO).await else {
+            let Some(permit) = self.hosts.acquire(&candidate.url).now_or_never() else {
                 self.wait(host, candidate);
                 continue;
             };
@@ -93,6 +96,7 @@ impl Pool {
             self.freed.remove(&host);
             let Some(queue) = self.waiting.get_mut(&host) else { continue };
             let candidate = queue.pop_front();
+            self.waiting_count -= usize::from(candidate.is_some());
             if queue.is_empty() {
                 self.waiting.remove(&host);
             }
@@ -105,11 +109,20 @@ impl Pool {
 
     fn wait(&mut self, host: String, candidate: Candidate) {
         let queue = self.waiting.entry(host).or_default();
-        if queue.len() < WAITING_PER_HOST {
+        if queue.len() < WAITING_PER_HOST && self.waiting_count < WAITING {
             queue.push_back(candidate);
+            self.waiting_count += 1;
         } else {
             self.put_off.push((candidate.url, Outcome::NotTried));
         }
+    }
+
+    /// Puts everybody off who has not begun.
+    pub fn put_off(&mut self) {
+        let rest = self.waiting.drain().flat_map(|(_, queue)| queue).chain(self.queue.drain(..));
+        self.put_off.extend(rest.map(|candidate| (candidate.url, Outcome::NotTried)));
+        self.waiting_count = 0;
+        self.freed.clear();
     }
 
     /// Waits until a try has ended and returns it with up to `max` others that have. At once if somebody was put off.

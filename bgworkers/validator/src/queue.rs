@@ -16,7 +16,7 @@ pub const FAIL: &str = "SELECT bigbrotr.fail_candidate($1, $2)";
 pub const DEFER: &str = "SELECT bigbrotr.defer_candidates($1, $2)";
 
 /// Seconds a lease lasts beyond the time one try may take: a claimed candidate may wait for its turn.
-const LEASE_SLACK: u64 = 600;
+const LEASE_SLACK: u64 = 900;
 /// Seconds until a candidate is due again whose host was busy.
 const DEFER_SECONDS: i32 = 60;
 

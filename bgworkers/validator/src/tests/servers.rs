@@ -103,7 +103,9 @@ async fn serve(mut stream: TcpStream, manner: Manner) -> Option<()> {
         let sub = text.split('"').nth(3)?.to_owned();
         match manner {
             Manner::Eose => socket.send(Message::text(format!(r#"["EOSE","{sub}"]"#))).await.ok()?,
-            Manner::Closed => socket.send(Message::text(format!(r#"["CLOSED","{sub}","restricted: no"]"#))).await.ok()?,
+            Manner::Closed => {
+                socket.send(Message::text(format!(r#"["CLOSED","{sub}","restricted: no"]"#))).await.ok()?
+            }
             Manner::Event => socket.send(Message::text(event(&sub))).await.ok()?,
             Manner::Echo => socket.send(Message::Text(text)).await.ok()?,
             Manner::Notice => socket.send(Message::text(r#"["NOTICE","welcome"]"#)).await.ok()?,

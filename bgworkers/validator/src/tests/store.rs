@@ -58,12 +58,17 @@ impl Tables {
                 self.candidates.values_mut().for_each(|row| row.leased = false);
             }
             queue::CLAIM => {
-                let [Value::Int(max), Value::Int(lease), Value::TextArray(networks), Value::Bool(untried)] = &call.args[..] else {
+                let [Value::Int(max), Value::Int(lease), Value::TextArray(networks), Value::Bool(untried)] =
+                    &call.args[..]
+                else {
                     panic!("{call:?}")
                 };
                 assert!(*lease > 600);
                 self.networks = networks.iter().flatten().cloned().collect();
-                let due = self.candidates.iter_mut().filter(|(_, row)| !row.leased && !row.not_due && (row.failures == 0 || !untried));
+                let due = self
+                    .candidates
+                    .iter_mut()
+                    .filter(|(_, row)| !row.leased && !row.not_due && (row.failures == 0 || !untried));
                 return Ok(due
                     .take(*max as usize)
                     .map(|(url, row)| {
