@@ -37,6 +37,33 @@ CREATE FUNCTION bigbrotr.claim_checks(max integer, lease_s integer, interval_s i
 COMMENT ON FUNCTION bigbrotr.claim_checks(integer, integer, integer, text[]) IS
   'Internal: leases up to max relays of these networks that are due for a check, for lease_s seconds, the longest due first. interval_s: bigbrotr.monitor_interval.';
 
+CREATE FUNCTION bigbrotr.release_checks() RETURNS integer
+  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH released AS (
+      UPDATE bigbrotr.relay_monitor AS m SET leased_until = NULL WHERE m.leased_until IS NOT NULL RETURNING 1
+    )
+    SELECT count(*)::integer FROM released
+  $$;
+COMMENT ON FUNCTION bigbrotr.release_checks() IS
+  'Internal: ends every lease and returns how many there were. For a monitor that starts: there is one a database, so they are of a dead one.';
+
+CREATE FUNCTION bigbrotr.defer_checks(relay_ids integer[], pauses_s integer[]) RETURNS integer
+  LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+  -- By the lease: when they are due says nothing about when their host has time.
+  AS $$
+    WITH deferred AS (
+      UPDATE bigbrotr.relay_monitor AS m
+      SET leased_until = now() + make_interval(secs => u.pause_s)
+      FROM unnest(relay_ids, pauses_s) AS u (relay_id, pause_s)
+      WHERE m.relay_id = u.relay_id
+      RETURNING 1
+    )
+    SELECT count(*)::integer FROM deferred
+  $$;
+COMMENT ON FUNCTION bigbrotr.defer_checks(integer[], integer[]) IS
+  'Internal: claimed relays whose host is busy with others may be claimed again after so many seconds each; returns how many.';
+
 CREATE FUNCTION bigbrotr.record_check(
   relay_id integer, checked_at double precision, ok boolean, open_ms real, read_ms real, write_ms real, error_class text, error text,
   interval_s integer) RETURNS void

@@ -1,8 +1,15 @@
-//! The refresher.
+//! The refresher: keeps the database small and its plans good. Every step is one short transaction, so that nothing ever waits long for it.
+
+mod counts;
+mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use bigbrotr_core::{BoxFuture, Config, Context, CycleReport, Next, Service, ServiceError, ServiceKind};
+
+use crate::steps::Round;
 
 /// The service.
 #[derive(Debug, Default)]
@@ -14,13 +21,17 @@ impl Service for Refresher {
     }
 
     fn cycle<'a>(&'a self, context: &'a Context) -> BoxFuture<'a, Result<CycleReport, ServiceError>> {
-        let pause = self.interval(&context.config());
         Box::pin(async move {
-            Ok(CycleReport { items: 0, detail: serde_json::json!({}), next: Next::After(pause), record: true })
+            let config = context.config();
+            let mut round = Round::new(context);
+            round.run(&config).await?;
+            let next = if round.has_more() { Next::Now } else { Next::After(config.refresher_interval) };
+            let counts = round.into_counts();
+            Ok(CycleReport { items: counts.total(), detail: counts.detail(), next, record: true })
         })
     }
 
-    fn interval(&self, _config: &Config) -> Duration {
-        Duration::from_secs(1)
+    fn interval(&self, config: &Config) -> Duration {
+        config.refresher_interval
     }
 }
