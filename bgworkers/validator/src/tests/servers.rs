@@ -89,7 +89,7 @@ async fn serve(mut stream: TcpStream, manner: Manner) -> Option<()> {
     }
     if manner == Manner::Html {
         let mut head = [0; 4096];
-        stream.read(&mut head).await.ok()?;
+        let _ = stream.read(&mut head).await.ok()?;
         let page = "<html>hello</html>";
         let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n", page.len());
         return stream.write_all(format!("{head}{page}").as_bytes()).await.ok();
