@@ -443,7 +443,14 @@ fn database_oid(name: &str) -> Option<pg_sys::Oid> {
             pg_sys::F_NAMEEQ.into(),
             pg_sys::Datum::from(name.as_ptr()),
         );
-        let scan = pg_sys::systable_beginscan(relation, pg_sys::DatabaseNameIndexId.into(), false, std::ptr::null_mut(), 1, &mut key);
+        let scan = pg_sys::systable_beginscan(
+            relation,
+            pg_sys::DatabaseNameIndexId.into(),
+            false,
+            std::ptr::null_mut(),
+            1,
+            &mut key,
+        );
         let tuple = pg_sys::systable_getnext(scan);
         let oid = (!tuple.is_null()).then(|| {
             let header = (*tuple).t_data;
