@@ -170,3 +170,44 @@ async fn apis_are_read_by_their_path_and_errors_are_written_to_their_row() {
     let done = "SELECT bool_and(CASE WHEN url LIKE '%/good' THEN last_error IS NULL ELSE last_error ~ '^(json|http): ' END) FROM bigbrotr.api_source";
     cluster.wait_for(&client, done, SOON, "the outcomes").await;
 }
+
+#[tokio::test]
+async fn claims_promotions_and_postponements_do_what_the_validator_expects() {
+    let cluster = Cluster::start(options(&[]));
+    let client = installed(&cluster).await;
+    let seeds =
+        "SELECT bigbrotr.seed('{ws://a.nos.lol,wss://a.nos.lol,ws://b.nos.lol,wss://c.nos.lol,wss://d.nos.lol}')";
+    client.batch_execute(seeds).await.expect("seeded");
+    client
+        .batch_execute("INSERT INTO bigbrotr.block VALUES ('wss://b.nos.lol%'), ('wss://d.%')")
+        .await
+        .expect("blocked");
+    client.batch_execute("SELECT bigbrotr.fail_candidate('wss://c.nos.lol', 'tcp: x')").await.expect("failed");
+    client
+        .batch_execute("UPDATE bigbrotr.candidate SET next_attempt_at = now() WHERE failures > 0")
+        .await
+        .expect("due");
+
+    let claim = "SELECT url || ' ' || may_try_tls FROM bigbrotr.claim_candidates(10, 60, '{clearnet}', true)";
+    let untried = ["ws://a.nos.lol true", "ws://b.nos.lol false", "wss://a.nos.lol true"];
+    assert_eq!(column(&client, claim).await, untried.map(String::from).into());
+    let claim_all = "SELECT url FROM bigbrotr.claim_candidates(10, 60, '{clearnet}')";
+    assert_eq!(column(&client, claim_all).await, ["wss://c.nos.lol".to_owned()].into());
+    assert_eq!(text(&client, "SELECT bigbrotr.release_candidates()::text").await, "4");
+
+    // Twice: a repeated answer changes nothing.
+    for _ in 0..2 {
+        let promote = "SELECT bigbrotr.promote_candidate('wss://a.nos.lol', 'ws://a.nos.lol')";
+        client.batch_execute(promote).await.expect("promoted");
+        assert_eq!(column(&client, "SELECT url FROM bigbrotr.relay").await, ["wss://a.nos.lol".to_owned()].into());
+        let alias = "SELECT a.url || ' is ' || r.url FROM bigbrotr.relay_alias AS a JOIN bigbrotr.relay AS r ON r.id = a.relay_id";
+        assert_eq!(column(&client, alias).await, ["ws://a.nos.lol is wss://a.nos.lol".to_owned()].into());
+        let gone = "SELECT count(*)::text FROM bigbrotr.candidate WHERE url LIKE '%a.nos.lol'";
+        assert_eq!(text(&client, gone).await, "0");
+    }
+    assert_eq!(text(&client, "SELECT bigbrotr.add_candidates('{ws://a.nos.lol}', 'event')::text").await, "0");
+
+    client.batch_execute("SELECT bigbrotr.defer_candidates('{ws://b.nos.lol}', 60)").await.expect("put off");
+    let put_off = "SELECT (failures = 0 AND next_attempt_at > now() + interval '40 seconds')::text FROM bigbrotr.candidate WHERE url = 'ws://b.nos.lol'";
+    assert_eq!(text(&client, put_off).await, "true");
+}
