@@ -114,6 +114,19 @@ async fn nothing_due_is_an_idle_look() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_a_cycle_gets_every_relay_checked() {
+    let store = Memory::with([]);
+    let world = world(store.clone(), config());
+    let monitor = Monitor::default();
+    cycle(&monitor, &world).await;
+    assert!(store.args("check_now").is_empty());
+    world.context.asked.store(true, Ordering::Relaxed);
+    cycle(&monitor, &world).await;
+    cycle(&monitor, &world).await;
+    assert_eq!(store.args("check_now").len(), 1);
+}
+
+#[tokio::test]
 async fn no_known_check_means_no_traffic() {
     let relay = Relay::start(Answers::document(200, "{}")).await;
     let store = Memory::with([relay.url()]);
