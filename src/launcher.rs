@@ -18,10 +18,10 @@ use std::time::{Duration, Instant, SystemTime};
 use bigbrotr_core::ServiceKind;
 use bigbrotr_core::backoff::Backoff;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
-use pgrx::{PgLogLevel, PgSqlErrorCode, check_for_interrupts, ereport, pg_guard, pg_sys};
+use pgrx::{PgLogLevel, check_for_interrupts, pg_guard, pg_sys};
 
 use crate::shmem::{self, Exit, MAX_DATABASES, MAX_SLOTS, PROBE, Readiness, State};
-use crate::{ddl, gucs, worker};
+use crate::{ddl, gucs, report, worker};
 
 /// How long the launcher sleeps when nobody wakes it.
 const TICK: Duration = Duration::from_millis(250);
@@ -423,24 +423,44 @@ fn explain(index: usize, message: &str) {
 }
 
 fn log_line(message: &str, hint: &str) {
-    ereport!(
-        PgLogLevel::LOG,
-        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-        format!("bigbrotr: {message}"),
-        format!("HINT: {hint}")
-    );
+    report::log(PgLogLevel::LOG, &format!("bigbrotr: {message}"), hint);
 }
 
+/// As get_database_oid() of dbcommands.c, but without the index: a process without a database may not have its
+/// description (the shared relcache file may not be written yet).
 fn database_oid(name: &str) -> Option<pg_sys::Oid> {
     let name = CString::new(name).ok()?;
     // SAFETY: a transaction of our own around a catalog look-up; an error ends this process, which is then restarted.
-    let oid = unsafe {
+    // nameeq compares up to the NUL, so a C string may stand for a name.
+    unsafe {
         pg_sys::StartTransactionCommand();
-        let oid = pg_sys::get_database_oid(name.as_ptr(), true);
+        let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+        let mut key = std::mem::zeroed::<pg_sys::ScanKeyData>();
+        pg_sys::ScanKeyInit(
+            &mut key,
+            pg_sys::Anum_pg_database_datname as pg_sys::AttrNumber,
+            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+            pg_sys::F_NAMEEQ.into(),
+            pg_sys::Datum::from(name.as_ptr()),
+        );
+        let scan = pg_sys::systable_beginscan(
+            relation,
+            pg_sys::DatabaseNameIndexId.into(),
+            false,
+            std::ptr::null_mut(),
+            1,
+            &mut key,
+        );
+        let tuple = pg_sys::systable_getnext(scan);
+        let oid = (!tuple.is_null()).then(|| {
+            let header = (*tuple).t_data;
+            (*header.byte_add(usize::from((*header).t_hoff)).cast::<pg_sys::FormData_pg_database>()).oid
+        });
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(relation, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
         pg_sys::CommitTransactionCommand();
         oid
-    };
-    (oid != pg_sys::InvalidOid).then_some(oid)
+    }
 }
 
 /// Registers a dynamic worker that is never restarted by the postmaster: that is the launcher's business.

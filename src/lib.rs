@@ -10,6 +10,7 @@ mod ddl;
 mod functions;
 mod gucs;
 mod launcher;
+mod report;
 mod services;
 mod shmem;
 mod store;

@@ -67,9 +67,11 @@ impl Executor {
             pg_sys::StartTransactionCommand();
         }
         let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
-            // SPI and only it knows no statement timeout: postgres.c sets it for what a client sends.
+            // SPI knows no statement timeout: postgres.c sets it for what a client sends.
             // SAFETY: the timeout was registered by InitPostgres.
             unsafe {
+                // SPI wants a snapshot around it; each statement takes a newer one of its own.
+                pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
                 if pg_sys::StatementTimeout > 0 {
                     enable_timeout_after(STATEMENT_TIMEOUT, pg_sys::StatementTimeout);
                 }
@@ -95,6 +97,7 @@ impl Executor {
             // SAFETY: ends what was begun above.
             unsafe {
                 disable_timeout(STATEMENT_TIMEOUT, false);
+                pg_sys::PopActiveSnapshot();
                 pg_sys::CommitTransactionCommand();
             }
             Ok(rows)

@@ -12,13 +12,13 @@ use bigbrotr_core::log::{Level, Log};
 use bigbrotr_core::memory::MemoryBudget;
 use bigbrotr_core::progress::Progress;
 use bigbrotr_core::{Call, Context, ServiceKind, StoreError, Value, runner};
-use pgrx::{PgLogLevel, PgSqlErrorCode, check_for_interrupts, ereport, pg_guard, pg_sys};
+use pgrx::{PgLogLevel, check_for_interrupts, pg_guard, pg_sys};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::shmem::{self, Exit, Readiness, State};
 use crate::store::{Executor, Remote, Request};
-use crate::{allocator, ddl, gucs, services};
+use crate::{allocator, ddl, gucs, report, services};
 
 mod doorbell;
 mod signals;
@@ -139,8 +139,9 @@ fn set_readiness(readiness: Readiness) {
 /// Looks whether the workers of this database can start.
 fn probe() {
     set_application_name("bigbrotr probe");
-    if let Ok(extension) = find_extension(&mut Executor::default()) {
-        set_readiness(readiness_of(extension.as_ref()));
+    match find_extension(&mut Executor::default()) {
+        Ok(extension) => set_readiness(readiness_of(extension.as_ref())),
+        Err(error) => log_line(Level::Warning, &format!("bigbrotr probe: {error}")),
     }
     EXIT.store(Exit::Left as u8, Ordering::Relaxed);
 }
@@ -443,5 +444,5 @@ fn log_line(level: Level, line: &str) {
         Level::Warning => PgLogLevel::WARNING,
         Level::Debug => PgLogLevel::DEBUG1,
     };
-    ereport!(level, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, line.to_owned());
+    report::log(level, line, "");
 }

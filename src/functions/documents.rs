@@ -4,7 +4,7 @@ use bigbrotr_models::canonical;
 use bigbrotr_nips::nip19;
 use pgrx::pg_extern;
 
-use super::refuse;
+use crate::report::refuse;
 
 #[pg_extern]
 fn native_canonical_json(document: &str) -> String {

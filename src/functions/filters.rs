@@ -4,7 +4,8 @@ use bigbrotr_models::{Filter, hex};
 use pgrx::pg_extern;
 use pgrx::spi::quote_literal;
 
-use super::{refuse, tags};
+use super::tags;
+use crate::report::refuse;
 
 fn parse(filter: &str) -> Filter {
     Filter::from_json(filter).unwrap_or_else(|error| {

@@ -2,7 +2,8 @@
 
 use pgrx::{PgSqlErrorCode, pg_extern, pg_sys};
 
-use super::{warn, workers};
+use super::workers;
+use crate::report::warn;
 use crate::shmem;
 
 #[pg_extern]

@@ -6,7 +6,7 @@ use bigbrotr_core::ServiceKind;
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern, pg_sys};
 
-use super::refuse;
+use crate::report::refuse;
 use crate::shmem::{self, Readiness};
 use crate::{gucs, worker};
 

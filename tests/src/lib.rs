@@ -8,6 +8,7 @@ pub mod generate;
 pub mod paths;
 pub mod relay;
 pub mod signed;
+pub mod truth;
 
 pub use cluster::{Cluster, ClusterOptions, Stop};
 pub use generate::{Generator, Spec, distribute, real_events};

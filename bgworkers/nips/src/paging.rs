@@ -8,6 +8,14 @@
 //! * **Page down** ([`chain`]) while the relay is not known to send out of order: each page overlaps the last by one
 //!   second. What is above the oldest second of a page is proven once the relay is known to send newest first.
 //! * **Split** ([`split`]) when the cut side is unknown: halve the window until each piece is proven or one second wide.
+//!
+//! # What cannot be told
+//! Without NIP-67 some relays look like smaller ones, and are called complete although they are not:
+//! * a hidden cap of ten or fewer over events of a single second, or below it with no order to go by;
+//! * a cap that changes from request to request and happens to fall within one second of many events, or (if it may be
+//!   as low as one) onto any answer;
+//! * an arbitrary selection, or the oldest events, sent sorted newest first;
+//! * an empty answer in place of a refusal.
 
 mod chain;
 mod limits;
@@ -262,9 +270,8 @@ impl Pager {
     /// Takes the answer to the window [`Pager::next`] gave. Without one outstanding it proves nothing.
     pub fn answer(&mut self, answer: Answer<'_>) -> Progress {
         let mut progress = Progress::default();
-        let (Some(asked), Some(task)) = (self.asked.take(), self.work.pop()) else {
-            return progress;
-        };
+        let Some(asked) = self.asked.take() else { return progress };
+        let Some(task) = self.work.pop() else { return progress };
         let page = Page::new(&answer, &asked, task.range.lo, self.top(&task), self.horizon);
         match answer.end {
             End::Eose { hint } => self.on_eose(task, page, hint, asked, &mut progress),

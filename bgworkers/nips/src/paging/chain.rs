@@ -38,7 +38,7 @@ enum Cursor {
 struct Only {
     count: usize,
     limit: u32,
-    /// It brought exactly what had come of that second before.
+    /// It brought exactly what had come of that second before, within a larger answer.
     again: bool,
 }
 
@@ -99,7 +99,7 @@ impl Pager {
         let empty = !more && page.raw == 0;
         let walk = Walk { task, chain, page, asked, whole, empty, learned };
         match cursor {
-            Cursor::Top => self.from_top(walk, progress),
+            Cursor::Top => self.at_top(walk, progress),
             Cursor::At { second, known, after_exclusive, rereads } => {
                 self.at_second(walk, (second, known, after_exclusive, rereads), progress);
             }
@@ -109,7 +109,7 @@ impl Pager {
         }
     }
 
-    fn from_top(&mut self, walk: Walk, progress: &mut Progress) {
+    fn at_top(&mut self, walk: Walk, progress: &mut Progress) {
         let range = walk.task.range;
         if walk.whole || walk.empty {
             progress.complete.insert(range);
@@ -201,7 +201,8 @@ impl Pager {
             walk.chain.before = None;
             return self.descend(walk, known.len(), progress);
         }
-        let again = !missing && known.len() == here.len();
+        let larger = walk.chain.before.is_some_and(|(count, _)| count > walk.page.raw);
+        let again = larger && !missing && known.len() == here.len();
         known.extend(here);
         known.sort_unstable();
         known.dedup();

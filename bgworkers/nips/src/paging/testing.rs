@@ -161,15 +161,9 @@ impl Archive {
             requests += 1;
             assert!(requests <= max_requests, "no end: {window:?} {pager:?}");
             let (items, off_window, end) = relay.answer(&window);
-            if std::env::var_os("TRACE").is_some() {
-                println!("{window:?} -> {} {end:?} {:?}", items.len(), items.iter().map(|i| i.0).collect::<Vec<_>>());
-            }
             self.held.extend(items.iter().map(|(_, id)| *id));
             self.fetched += items.len();
             let progress = pager.answer(Answer { items: &items, off_window, end });
-            if std::env::var_os("TRACE").is_some() {
-                println!("   {progress:?} {:?}", pager.limits());
-            }
             assert!(wanted.covers(&progress.complete), "claimed more than was wanted");
             assert!(progress.complete.last().is_none_or(|last| last.last() < horizon), "claimed beyond the horizon");
             self.incomplete += progress.incomplete.len();

@@ -1,5 +1,9 @@
 #![allow(clippy::unwrap_used)]
 use super::testing::{Archive, FakeRelay, Send};
+use super::{Answer, End, Order, Pager, Progress, Reason, RelayLimits};
+use crate::nip01::ClosePrefix;
+use crate::nip67::EoseHint;
+use bigbrotr_models::ranges::{Range, Ranges};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -63,8 +67,13 @@ prop_compose! {
     ) -> FakeRelay {
         let mut relay = FakeRelay::honest(&seconds);
         relay.cap = cap;
-        // A cap that is anything from one up on every request cannot be told from an answer of that size.
+        // See "What cannot be told" of the module: a cap of anything from one up on every request, or one within the size of
+        // a single second, looks like an answer of that size.
         relay.cap_from = cap.filter(|_| varying && send == Send::NewestFirst).map(|cap| (cap * 3 / 5).max(12));
+        if let Some(least) = relay.cap_from {
+            let mut counts = std::collections::HashMap::new();
+            relay.events.retain(|(at, _)| { let n = counts.entry(*at).or_insert(0); *n += 1; *n < least });
+        }
         relay.send = send;
         relay.until_exclusive = until_exclusive;
         relay.since_exclusive = since_exclusive;
@@ -136,4 +145,163 @@ proptest! {
         prop_assume!(!one_second);
         prop_assert!(archive.is_complete(0, HORIZON), "{} {:?}", archive.complete, archive.limits);
     }
+}
+
+fn with_burst(at: i64, n: usize) -> FakeRelay {
+    let mut seconds = spread(300);
+    seconds.extend(std::iter::repeat_n(at, n));
+    let mut relay = FakeRelay::honest(&seconds);
+    relay.cap = Some(100);
+    relay
+}
+
+#[test]
+fn a_burst_above_the_cap_costs_its_own_second_only() {
+    for at in [0, 1, 999, 1_000, 450_000, 898_000, 999_998, HORIZON - 1] {
+        for (until_exclusive, since_exclusive) in [(false, false), (true, false), (false, true), (true, true)] {
+            let mut relay = with_burst(at, 250);
+            relay.until_exclusive = until_exclusive;
+            relay.since_exclusive = since_exclusive;
+            let archive = read(&mut relay);
+            assert_eq!(archive.lost(&relay), [0i64; 0]);
+            let open = Ranges::single(0, Some(HORIZON)).subtract(&archive.complete);
+            assert_eq!(open, Ranges::single(at, Some(at + 1)), "burst at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_burst_below_the_cap_is_proven_wherever_it_is() {
+    for at in [0, 1, 999, 450_000, 898_000, HORIZON - 1] {
+        let archive = read(&mut with_burst(at, 45));
+        assert!(archive.is_complete(0, HORIZON), "burst at {at}: {}", archive.complete);
+    }
+}
+
+#[test]
+fn a_later_pass_asks_only_for_what_is_new() {
+    let mut relay = FakeRelay::honest(&spread(722));
+    relay.cap = Some(500);
+    let mut archive = read(&mut relay);
+    let first = archive.requests;
+    archive.pass(&mut relay, 0, 500, HORIZON + 60, 100);
+    assert_eq!(archive.requests, first + 1, "an empty answer proves its window");
+    assert!(archive.is_complete(0, HORIZON + 60));
+    for i in 1..6 {
+        let now = HORIZON + 60 + i * 60;
+        relay.events.extend([
+            (now - 30, super::testing::id(10_000 + i as u64)),
+            (now - 20, super::testing::id(20_000 + i as u64)),
+        ]);
+        archive.pass(&mut relay, 0, 500, now, 100);
+        assert!(archive.is_complete(0, now));
+        assert!(archive.lost(&relay).is_empty());
+    }
+    assert!(archive.requests <= first + 1 + 3 + 3 + 1 + 1 + 1 + 2, "{} requests", archive.requests);
+}
+
+#[test]
+fn events_from_the_future_are_fetched_and_never_called_complete() {
+    let mut seconds = spread(50);
+    seconds.extend([HORIZON, HORIZON + 7, 4_000_000_000, i64::MAX]);
+    let mut relay = FakeRelay::honest(&seconds);
+    let archive = read(&mut relay);
+    assert_eq!(archive.held.len(), 54);
+    assert_eq!(archive.complete, Ranges::single(0, Some(HORIZON)));
+}
+
+#[test]
+fn live_events_before_eose_do_not_make_a_relay_unordered() {
+    let mut pager = Pager::new(Ranges::single(0, None), 500, HORIZON, RelayLimits::default());
+    pager.next().unwrap();
+    let mut items: Vec<_> = (0..20).map(|i| (9_000 - i, super::testing::id(i as u64))).collect();
+    items.insert(10, (HORIZON + 1, super::testing::id(99)));
+    let progress = pager.answer(Answer { items: &items, off_window: 0, end: End::Eose { hint: None } });
+    assert_eq!(pager.limits().order, Order::NewestFirst);
+    assert_eq!(progress.complete, Ranges::single(8_982, Some(HORIZON)));
+}
+
+#[test]
+fn finish_proves_a_window_in_one_request() {
+    let mut relay = FakeRelay::honest(&[5_000; 60]);
+    relay.hints = true;
+    let archive = read(&mut relay);
+    assert_eq!((archive.requests, archive.is_complete(0, HORIZON)), (1, true));
+}
+
+#[test]
+fn what_does_not_end_proves_nothing() {
+    for (end, reason) in [
+        (End::Disconnected, Reason::Disconnected),
+        (End::Closed(ClosePrefix::AuthRequired), Reason::NeedsAuth),
+        (End::Closed(ClosePrefix::Blocked), Reason::Refused),
+        (End::Closed(ClosePrefix::RateLimited), Reason::Closed),
+        (End::Closed(ClosePrefix::Unsupported), Reason::Unsupported),
+    ] {
+        let mut pager = Pager::new(Ranges::single(10, None), 500, HORIZON, RelayLimits::default());
+        pager.next().unwrap();
+        let items: Vec<_> = (0..50).map(|i| (9_000 - i, super::testing::id(i as u64))).collect();
+        let progress = pager.answer(Answer { items: &items, off_window: 0, end });
+        assert!(progress.complete.is_empty());
+        assert_eq!(progress.incomplete, [(Range { lo: 10, hi: Some(HORIZON) }, reason)]);
+        assert_eq!((pager.next(), pager.ended()), (None, Some(reason)));
+    }
+}
+
+#[test]
+fn a_relay_that_never_sends_eose_is_read_down_and_left() {
+    let mut relay = FakeRelay::honest(&spread(900));
+    relay.loses_eose = 100;
+    let archive = read(&mut relay);
+    assert!(archive.complete.is_empty());
+    assert!(archive.held.len() == 900 && archive.requests <= 8, "{} {}", archive.held.len(), archive.requests);
+    let mut silent = FakeRelay::honest(&[]);
+    silent.loses_eose = 100;
+    assert_eq!(read(&mut silent).requests, 2);
+}
+
+#[test]
+fn an_answer_over_budget_is_asked_in_parts() {
+    let mut relay = FakeRelay::honest(&spread(2_000));
+    relay.ignores_limit = true;
+    relay.budget = 300;
+    let archive = read(&mut relay);
+    assert!(archive.is_complete(0, HORIZON), "{}", archive.complete);
+}
+
+#[test]
+fn a_relay_that_ignores_bounds_is_found_out_and_left() {
+    let mut relay = FakeRelay::honest(&spread(2_000));
+    relay.ignores_bounds = true;
+    relay.cap = Some(100);
+    let archive = read(&mut relay);
+    assert!(archive.requests < 10 && archive.lost(&relay).is_empty(), "{}", archive.requests);
+}
+
+#[test]
+fn unordered_relays_end_complete_too() {
+    for send in [Send::Ascending, Send::Random] {
+        let mut relay = FakeRelay::honest(&spread(3_000));
+        relay.cap = Some(100);
+        relay.send = send;
+        let archive = read(&mut relay);
+        assert!(archive.is_complete(0, HORIZON) && archive.lost(&relay).is_empty(), "{send:?} {}", archive.complete);
+        assert!(archive.requests < 300, "{send:?}: {} requests", archive.requests);
+    }
+}
+
+#[test]
+fn an_answer_without_a_question_proves_nothing() {
+    let mut pager = Pager::new(Ranges::single(0, None), 500, HORIZON, RelayLimits::default());
+    let progress = pager.answer(Answer { items: &[], off_window: 0, end: End::Eose { hint: Some(EoseHint::Finish) } });
+    assert_eq!(progress, Progress::default());
+    assert!(pager.next().is_some());
+}
+
+#[test]
+fn limits_survive_being_stored() {
+    let limits = read(&mut with_burst(5, 10)).limits;
+    let json = serde_json::to_string(&limits).unwrap();
+    assert_eq!(serde_json::from_str::<RelayLimits>(&json).unwrap(), limits);
+    assert_eq!(serde_json::from_str::<RelayLimits>("{}").unwrap(), RelayLimits::default());
 }
