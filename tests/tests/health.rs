@@ -300,7 +300,7 @@ async fn history_and_quarantine_are_kept_for_their_time() {
     let settings = [("bigbrotr.history_retention", "3600"), ("bigbrotr.quarantine_retention", "7200")];
     let (cluster, client) = cluster("refresher", &settings).await;
     let setup = "
-        INSERT INTO bigbrotr.relay (id, url, network) OVERRIDING SYSTEM VALUE VALUES (100, 'wss://a.example', 'clearnet');
+        INSERT INTO bigbrotr.relay (id, url, network) OVERRIDING SYSTEM VALUE VALUES (100, 'wss://relay-a.com', 'clearnet');
         INSERT INTO bigbrotr.stat_cycles (service, started_at, finished_at, ok, items)
           SELECT 'finder', now() - h * interval '1 hour', now() - h * interval '1 hour', true, 7 FROM generate_series(0, 12000) AS h;
         INSERT INTO bigbrotr.relay_check (relay_id, checked_at, ok)
@@ -360,7 +360,7 @@ async fn events_beyond_their_retention_leave_with_their_sightings() {
     let mut generator = Generator::new(1);
     let old: Vec<String> = (0..2500).map(|n| generator.event(1, now() - 100_000 - n, &[], "old")).collect();
     let young: Vec<String> = (0..20).map(|n| generator.event(1, now() - 100 - n, &[], "young")).collect();
-    for (events, relay) in [(&old, "wss://a.example"), (&young, "wss://a.example"), (&old, "wss://b.example")] {
+    for (events, relay) in [(&old, "wss://relay-a.com"), (&young, "wss://relay-a.com"), (&old, "wss://relay-b.com")] {
         client.execute("SELECT bigbrotr.event_insert($1, $2)", &[events, &relay]).await.expect("archived");
     }
     assert_eq!(one::<i64>(&client, "SELECT count(*) FROM bigbrotr.event").await, 2520);
@@ -392,12 +392,12 @@ async fn what_vanished_authors_wrote_is_removed_but_not_their_request() {
     events.push(generator.event_by(1, 1059, at - 3, &tag(&["p", &"a".repeat(64), &gone]), "kept: another's wrap"));
     events.push(generator.event_by(1, 1, at - 3, &tag(&["p", &gone]), "kept: mention"));
     events.push(generator.event_by(0, 62, at, &tag(&["relay", "ALL_RELAYS"]), "kept: request"));
-    client.execute("SELECT bigbrotr.event_insert($1, 'wss://a.example')", &[&events]).await.expect("archived");
+    client.execute("SELECT bigbrotr.event_insert($1, 'wss://relay-a.com')", &[&events]).await.expect("archived");
     let late = vec![generator.event_by(2, 1059, at - 1, &tag(&["p", &gone]), "late wrap")];
     cluster.set(&[("bigbrotr.refresher_enabled", "on")]).await;
     let kept = "SELECT count(*) = 5 AND bool_and(content LIKE 'kept%') FROM bigbrotr.event";
     cluster.wait_for(&client, kept, SOON, "the author's events to go").await;
-    client.execute("SELECT bigbrotr.event_insert($1, 'wss://a.example')", &[&late]).await.expect("archived");
+    client.execute("SELECT bigbrotr.event_insert($1, 'wss://relay-a.com')", &[&late]).await.expect("archived");
     cluster.wait_for(&client, kept, SOON, "a wrap that came later to go").await;
     assert_eq!(one::<i64>(&client, "SELECT sum(n) FROM bigbrotr.sighting").await, 5);
     assert_eq!(one::<i64>(&client, "SELECT count(*) FROM bigbrotr.vanish").await, 1);
