@@ -98,13 +98,15 @@ impl Pool {
             }
             if let Some(reason) = self.guard.pause(context, &self.config).await? {
                 context.progress.set_activity(format!("paused: {reason}"));
-                self.reap(&mut totals);
-                if self.passes.is_empty() {
-                    return Ok(report(&totals, Next::After(Duration::from_secs(5))));
-                }
-                look = false;
+                // Stays in this turn, so that the reason stays in sight; passes under way come to their end.
+                look = true;
             } else if look {
                 look = self.claim(context, std::mem::take(&mut asked)).await?;
+                context.progress.set_activity(format!(
+                    "at {} relays, {} events archived in this turn",
+                    self.passes.len(),
+                    totals.archived
+                ));
             }
             self.renew(context).await?;
             context.progress.set_activity(format!(
