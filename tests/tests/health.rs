@@ -207,7 +207,11 @@ async fn no_document_stops_the_monitor() {
         (Some(Document::nip11(bom)), true, None),
         (Some(html(r#"{"name":"typed as html"}"#)), true, None),
         (Some(Document::nip11(r#"{"name":{"a":1},"supported_nips":"1","version":7,"limitation":[null]}"#)), true, None),
-        (Some(Document::nip11(r#"{"a\u0000":"\u0000","supported_nips":[1e300,-1,"x",{"a":[]},99999999999999]}"#)), true, None),
+        (
+            Some(Document::nip11(r#"{"a\u0000":"\u0000","supported_nips":[1e300,-1,"x",{"a":[]},99999999999999]}"#)),
+            true,
+            None,
+        ),
         (Some(Document::nip11(r#"{"x":1e400}"#)), true, None),
         (Some(Document::huge(200 << 10)), true, None),
         (Some(Document::huge(300 << 10)), false, None),
@@ -234,7 +238,9 @@ async fn no_document_stops_the_monitor() {
         let id = add(&client, &relay.url()).await;
         relays.push((relay, id, document, stored, reason));
     }
-    let all = format!("SELECT count(*) = {count} FROM (SELECT relay_id FROM bigbrotr.relay_check GROUP BY 1 HAVING count(*) >= 2) AS c");
+    let all = format!(
+        "SELECT count(*) = {count} FROM (SELECT relay_id FROM bigbrotr.relay_check GROUP BY 1 HAVING count(*) >= 2) AS c"
+    );
     cluster.wait_for(&client, &all, SOON, "two checks of each").await;
     for (_, id, document, stored, reason) in &relays {
         let sql = "SELECT EXISTS (SELECT FROM bigbrotr.relay_metadata WHERE relay_id = $1),
@@ -245,7 +251,10 @@ async fn no_document_stops_the_monitor() {
         assert_eq!((row.get::<_, bool>(0), row.get::<_, Option<&str>>(1)), (*stored, *reason), "{text:?}");
         assert!(row.get::<_, bool>(2), "the relay answers whatever its document is: {text:?}");
     }
-    assert_eq!(one::<i64>(&client, "SELECT count(*) FROM bigbrotr.relay_status WHERE url IS NOT NULL").await, count as i64);
+    assert_eq!(
+        one::<i64>(&client, "SELECT count(*) FROM bigbrotr.relay_status WHERE url IS NOT NULL").await,
+        count as i64
+    );
     assert_eq!(one::<String>(&client, "SELECT name FROM bigbrotr.relay_status WHERE name LIKE 'b%'").await, "bom");
     assert_eq!(errors(&client).await, 0);
     let unrecorded = "SELECT sum((detail ->> 'unrecorded')::int) FROM bigbrotr.stat_cycles";
@@ -334,7 +343,8 @@ async fn blocks_are_applied_and_taken_back() {
         INSERT INTO bigbrotr.block (pattern) VALUES ('wss://%.bad.example');
     ";
     client.batch_execute(setup).await.expect("set up");
-    let blocked = "SELECT (SELECT array_agg(url) FROM bigbrotr.relay WHERE state = 'blocked') = ARRAY['wss://a.bad.example']
+    let blocked =
+        "SELECT (SELECT array_agg(url) FROM bigbrotr.relay WHERE state = 'blocked') = ARRAY['wss://a.bad.example']
                       AND NOT EXISTS (SELECT FROM bigbrotr.candidate)";
     cluster.wait_for(&client, blocked, SOON, "the block to be applied").await;
     client.batch_execute("DELETE FROM bigbrotr.block").await.expect("taken back");

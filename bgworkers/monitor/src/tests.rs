@@ -86,7 +86,7 @@ async fn a_host_has_two_connections_and_waiting_for_it_holds_nobody_up() {
     let quick = Relay::start(Answers::document(200, "{}")).await;
     let urls = (0..30).map(|n| format!("{}/{n}", slow.url())).chain([quick.url()]);
     let store = Memory::with(urls);
-    // Two slots: the slow host alone could fill them many times over.
+    // The slow host alone could fill the slots.
     let world = world(store.clone(), Config { monitor_concurrency: 16, ..config() });
     let monitor = Monitor::default();
     let cycle = tokio::spawn(async move { cycle(&monitor, &world).await });

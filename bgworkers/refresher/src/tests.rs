@@ -10,10 +10,12 @@ use tokio::sync::{Notify, watch};
 
 use super::*;
 
+type Answers = VecDeque<Result<Value, StoreError>>;
+
 /// Answers each function with what was put there for it, the last answer again and again.
 #[derive(Default)]
 struct Script {
-    answers: Mutex<Vec<(&'static str, VecDeque<Result<Value, StoreError>>)>>,
+    answers: Mutex<Vec<(&'static str, Answers)>>,
     calls: Mutex<Vec<Vec<&'static str>>>,
 }
 
@@ -74,7 +76,10 @@ fn context(store: Arc<Script>, config: Config) -> (Context, watch::Sender<bool>)
 async fn steps_are_repeated_until_there_is_no_more_and_counted() {
     let store = Arc::new(
         Script::default()
-            .on("maintain", [object(json!({"quarantine": 7, "more": true})), object(json!({"quarantine": 2, "more": false}))])
+            .on(
+                "maintain",
+                [object(json!({"quarantine": 7, "more": true})), object(json!({"quarantine": 2, "more": false}))],
+            )
             .on("apply_blocks", [object(json!({"blocked": 1}))])
             .on("purge_vanished", [object(json!({"events": 3, "gift_wraps": 1, "more": false}))])
             .on("expire_events", [Ok(Value::Int(1000)), Ok(Value::Int(5))])
@@ -114,9 +119,8 @@ async fn what_is_off_is_not_done() {
 
 #[tokio::test]
 async fn a_step_that_fails_keeps_no_other_from_being_done() {
-    let store = Arc::new(
-        Script::default().on("apply_blocks", [refusal("blocks")]).on("maintain", [refusal("maintain")]),
-    );
+    let store =
+        Arc::new(Script::default().on("apply_blocks", [refusal("blocks")]).on("maintain", [refusal("maintain")]));
     let (context, _shutdown) = context(store.clone(), Config::default());
     let error = Refresher.cycle(&context).await.expect_err("it failed");
     assert!(error.to_string().contains("blocks"), "{error}");
