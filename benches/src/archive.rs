@@ -80,7 +80,7 @@ pub async fn run(plan: &Plan) {
 
     let new = (events / 100).max(1);
     for json in
-        generator.corpus(new, &Spec { created_at: generate::now() - 600..generate::now() - 10, ..Spec::default() })
+        generator.corpus(new, &Spec { created_at: generate::now()..generate::now() + 2, ..Spec::default() })
     {
         for relay in relays.iter().take(copies) {
             relay.add(&json);
