@@ -3,30 +3,47 @@
 //! | what happens | what it does |
 //! |---|---|
 //! | a database is listed | looks whether it exists, probes it for the extension, starts its workers |
-//! | it does not exist, has no extension, or another version | says so once, looks again with growing pauses |
+//! | it does not exist, refuses connections, has no extension, or another version | says so once, looks again with growing pauses |
 //! | `CREATE EXTENSION`, `start_workers()` | looks again at once |
-//! | a service is switched off, a database is taken off the list, `stop_workers()` | asks the workers to leave; SIGTERM after 5 s |
+//! | a service is switched off, a database is taken off the list, `stop_workers()` | asks the workers to leave; SIGTERM after 2 s |
+//! | DDL waits for the database | the workers leave by themselves; those that hang in a statement get a SIGTERM after 1.5 s |
 //! | a worker ends in order | starts it again when it is still wanted and no DDL waits for the database |
+//! | a worker is terminated by an administrator | starts it again after half a second |
 //! | a worker fails | starts it again with growing pauses, which a minute of health resets |
 //! | the seeder finishes | starts it again when `bigbrotr.seed_file` or that file changes |
 //! | the launcher itself is restarted | ends the workers of its predecessor first |
 
 use std::collections::HashMap;
-use std::ffi::{CString, c_char};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bigbrotr_core::ServiceKind;
 use bigbrotr_core::backoff::Backoff;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
-use pgrx::{PgLogLevel, check_for_interrupts, pg_guard, pg_sys};
+use pgrx::{PgLogLevel, pg_guard, pg_sys};
 
-use crate::shmem::{self, Exit, MAX_DATABASES, MAX_SLOTS, PROBE, Readiness, State};
+use crate::shmem::{self, Exit, MAX_DATABASES, MAX_SLOTS, PROBE, Place, Readiness, State};
 use crate::{ddl, gucs, report, worker};
+
+mod catalog;
+mod obstacle;
+mod process;
+mod seeds;
+
+use catalog::Lookup;
+use obstacle::Obstacle;
+use process::Process;
+use seeds::Seeds;
 
 /// How long the launcher sleeps when nobody wakes it.
 const TICK: Duration = Duration::from_millis(250);
 /// How long a worker may take to leave before it is terminated.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The same while DDL waits, which gives up after 5 s.
+const PATIENCE_OF_DDL: Duration = Duration::from_millis(1500);
+/// Before a worker that somebody terminated comes back.
+const RESPITE: Duration = Duration::from_millis(500);
+/// Between two tries to get one of `max_worker_processes`.
+const NO_ROOM: Duration = Duration::from_secs(5);
 /// A worker that lived this long was healthy: its failures are forgotten.
 const HEALTHY: Duration = Duration::from_secs(60);
 
@@ -48,24 +65,24 @@ pub fn register() {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn bigbrotr_launcher_main(_argument: pg_sys::Datum) {
     worker::attach_signals();
+    // SAFETY: the callback only writes to the shared segment.
+    unsafe { pg_sys::before_shmem_exit(Some(at_exit), pg_sys::Datum::from(0)) };
     // SAFETY: a background worker connects once; without a database it sees the shared catalogs only.
     unsafe { pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0) };
     worker::set_application_name("bigbrotr launcher");
     let mut launcher = Launcher::new();
     launcher.end_predecessors();
     loop {
-        check_for_interrupts!();
         worker::reload_if_asked();
         launcher.tick();
-        worker::wait_latch(TICK);
+        worker::wait_idle(TICK);
     }
 }
 
-/// A process the launcher started.
-struct Process {
-    handle: *mut pg_sys::BackgroundWorkerHandle,
-    started: Instant,
-    asked_to_leave: Option<Instant>,
+/// Nobody shall wake a process that is gone.
+#[pg_guard]
+unsafe extern "C-unwind" fn at_exit(_code: i32, _argument: pg_sys::Datum) {
+    shmem::write(|shared| shared.launcher = 0);
 }
 
 /// What the launcher remembers of a slot.
@@ -85,32 +102,62 @@ impl Task {
             finished: false,
         }
     }
+
+    /// As if it had never run.
+    fn forgive(&mut self) {
+        self.finished = false;
+        self.backoff.reset();
+        self.not_before = Instant::now();
+    }
 }
 
 /// What the launcher remembers of a database.
 struct Watch {
     backoff: Backoff,
     not_before: Instant,
-    /// The last thing said about it, so that it is said once.
-    said: Option<String>,
+    /// What was said last, so that it is said once.
+    said: Option<Obstacle>,
+}
+
+impl Watch {
+    fn new() -> Self {
+        Self {
+            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
+            not_before: Instant::now(),
+            said: None,
+        }
+    }
 }
 
 struct Launcher {
+    epoch: u16,
     tasks: HashMap<(usize, usize), Task>,
     watches: HashMap<usize, Watch>,
-    said_no_room: bool,
-    seeds: Option<(Option<String>, Option<SystemTime>)>,
+    seeds: Seeds,
+    /// How many processes were said to be needed, and when one was last refused.
+    no_room: Option<(usize, Instant)>,
 }
 
 impl Launcher {
     fn new() -> Self {
         // SAFETY: the process id never changes.
         let pid = unsafe { pg_sys::MyProcPid };
-        shmem::write(|shared| shared.launcher = pid);
-        Self { tasks: HashMap::new(), watches: HashMap::new(), said_no_room: false, seeds: None }
+        let epoch = shmem::write(|shared| {
+            shared.launcher = pid;
+            shared.epoch = shared.epoch.wrapping_add(1);
+            shared.epoch
+        });
+        Self {
+            epoch: epoch.unwrap_or(0),
+            tasks: HashMap::new(),
+            watches: HashMap::new(),
+            seeds: Seeds::look(),
+            no_room: None,
+        }
     }
 
-    /// After a restart of the launcher alone, the handles of the running workers are lost: they make way for new ones.
+    /// After a restart of the launcher alone, the handles of the running workers are lost: they make way for new ones. One
+    /// that was registered and has not started yet will see that its launcher is gone.
     fn end_predecessors(&self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -135,34 +182,46 @@ impl Launcher {
                     unsafe { libc::kill(pid, libc::SIGTERM) };
                 }
             }
-            check_for_interrupts!();
-            worker::wait_latch(Duration::from_millis(100));
+            worker::wait_idle(Duration::from_millis(50));
         }
-        shmem::write(|shared| (0..MAX_DATABASES).for_each(|index| shared.forget(index)));
+        shmem::write(|shared| {
+            for database in &mut shared.databases {
+                database.readiness = Readiness::Unknown;
+                for slot in &mut database.slots {
+                    slot.occupied = false;
+                    slot.state = State::Starting;
+                }
+            }
+        });
     }
 
     fn tick(&mut self) {
         self.reap();
         let listed = gucs::databases();
-        shmem::write(|shared| listed.iter().for_each(|name| drop(shared.find_or_add(name))));
-        self.notice_new_seeds();
-        for index in 0..MAX_DATABASES {
-            let Some((name, held)) =
-                shmem::read(|shared| (shared.databases[index].name.get().to_owned(), shared.databases[index].held))
-            else {
-                return;
-            };
-            if name.is_empty() {
-                continue;
+        shmem::write(|shared| {
+            for name in &listed {
+                // None: rows of databases taken off the list are still being left. The next tick tries again.
+                let _ = shared.find_or_add(name);
             }
+        });
+        if self.seeds.have_changed() {
+            let seeder = shmem::slot_of(ServiceKind::Seeder, 0);
+            self.tasks.iter_mut().filter(|((_, slot), _)| *slot == seeder).for_each(|(_, task)| task.finished = false);
+        }
+        for index in 0..MAX_DATABASES {
+            let row = shmem::read(|shared| {
+                let row = &shared.databases[index];
+                (!row.name.get().is_empty()).then(|| (row.name.get().to_owned(), row.held))
+            });
+            let Some(Some((name, held))) = row else { continue };
             if !listed.contains(&name) {
-                if self.end_all(index) {
+                if self.switch_off_all(index) {
                     self.watches.remove(&index);
                     self.tasks.retain(|(database, _), _| *database != index);
                     shmem::write(|shared| shared.forget(index));
                 }
             } else if held {
-                self.end_all(index);
+                self.switch_off_all(index);
             } else {
                 self.keep(index, &name);
             }
@@ -171,328 +230,219 @@ impl Launcher {
 
     /// Looks which workers have ended, and how.
     fn reap(&mut self) {
-        for (&(index, slot), task) in &mut self.tasks {
-            let Some(process) = &task.process else { continue };
-            let mut pid = 0;
-            // SAFETY: the handle came from RegisterDynamicBackgroundWorker and is freed only below.
-            let status = unsafe { pg_sys::GetBackgroundWorkerPid(process.handle, &mut pid) };
-            if status != pg_sys::BgwHandleStatus::BGWH_STOPPED {
-                continue;
-            }
-            let lifetime = process.started.elapsed();
-            // SAFETY: the worker is gone; nothing else keeps the handle.
-            unsafe { pg_sys::pfree(process.handle.cast()) };
-            task.process = None;
+        for (&(index, number), task) in &mut self.tasks {
+            let Some(process) = task.process.take_if(|process| process.has_ended()) else { continue };
             let exit = shmem::write(|shared| {
-                let slot = &mut shared.databases[index].slots[slot];
+                let slot = &mut shared.databases[index].slots[number];
                 slot.pid = 0;
+                slot.occupied = false;
                 slot.leave = false;
                 slot.state = match slot.exit {
-                    Exit::Failed => State::Backoff,
-                    Exit::Left => State::Starting,
+                    Exit::Unexplained | Exit::Failed => State::Backoff,
+                    Exit::Terminated | Exit::Left => State::Starting,
                     Exit::Finished => State::Finished,
                 };
-                if slot.exit == Exit::Failed {
+                if slot.exit == Exit::Unexplained {
                     slot.error("the worker ended unexpectedly; the server log says why");
-                    slot.activity.set("waiting to be started again");
                 }
+                slot.activity.set(if slot.exit == Exit::Finished { "" } else { "waiting to be started again" });
                 slot.exit
             });
-            if lifetime > HEALTHY {
+            if process.age() > HEALTHY {
                 task.backoff.reset();
             }
             let pause = match exit {
-                Some(Exit::Failed) => task.backoff.fail(),
+                // Somebody asked it to leave, or it made way for DDL: the lock tells when it may come back.
+                Some(Exit::Left) => TICK,
+                Some(Exit::Terminated) => RESPITE,
                 Some(Exit::Finished) => {
-                    task.finished = true;
+                    task.finished = process.seeds == self.seeds.version();
                     Duration::ZERO
                 }
-                // Somebody asked it to leave, or it made way for DDL: the lock tells when it may come back.
-                _ => TICK,
+                _ if process.is_leaving() => TICK,
+                _ => task.backoff.fail(),
             };
             task.not_before = Instant::now() + pause;
-        }
-    }
-
-    /// A finished seeder runs again when its source changes.
-    fn notice_new_seeds(&mut self) {
-        let file = gucs::seed_file();
-        let changed_at = file.as_ref().and_then(|path| std::fs::metadata(path).ok()?.modified().ok());
-        let now = Some((file, changed_at));
-        if self.seeds != now {
-            if self.seeds.is_some() {
-                for (_, task) in
-                    self.tasks.iter_mut().filter(|((_, slot), _)| *slot == shmem::slot_of(ServiceKind::Seeder, 0))
-                {
-                    task.finished = false;
+            if number == PROBE && matches!(exit, Some(Exit::Left)) {
+                task.backoff.reset();
+            } else if number == PROBE {
+                self.watches.entry(index).or_insert_with(Watch::new).not_before = task.not_before;
+                if let Some(name) = shmem::read(|shared| shared.databases[index].name.get().to_owned()) {
+                    // The postmaster or the process itself has written to the log.
+                    Obstacle::Unreachable.show(index, &name);
                 }
             }
-            self.seeds = now;
         }
     }
 
-    /// Asks every worker of a database to leave; true when none is left.
-    fn end_all(&mut self, index: usize) -> bool {
-        let mut gone = true;
-        for slot in 0..MAX_SLOTS {
-            gone &= self.end(index, slot);
-        }
-        gone
-    }
-
-    /// Asks one worker to leave; true when it is gone.
-    fn end(&mut self, index: usize, slot: usize) -> bool {
-        let task = self.tasks.entry((index, slot)).or_insert_with(Task::new);
-        task.finished = false;
-        task.backoff.reset();
-        task.not_before = Instant::now();
-        let Some(process) = &mut task.process else {
-            shmem::write(|shared| {
-                let slot = &mut shared.databases[index].slots[slot];
-                slot.state = State::Disabled;
-                slot.activity.set("");
+    /// Asks one worker to leave; true when there is none.
+    fn ask_to_leave(&mut self, index: usize, number: usize, patience: Duration) -> bool {
+        let process = self.tasks.get_mut(&(index, number)).and_then(|task| task.process.as_mut());
+        let Some(process) = process else { return true };
+        if process.leave_within(patience) {
+            let pid = shmem::write(|shared| {
+                let slot = &mut shared.databases[index].slots[number];
+                slot.leave = true;
+                slot.pid
             });
-            return true;
-        };
-        match process.asked_to_leave {
-            None => {
-                process.asked_to_leave = Some(Instant::now());
-                let pid = shmem::write(|shared| {
-                    let slot = &mut shared.databases[index].slots[slot];
-                    slot.leave = true;
-                    slot.pid
-                });
-                shmem::nudge(pid.unwrap_or(0));
-            }
-            Some(since) if since.elapsed() > PATIENCE => {
-                // SAFETY: the handle is valid until reap() frees it.
-                unsafe { pg_sys::TerminateBackgroundWorker(process.handle) };
-            }
-            Some(_) => {}
+            shmem::nudge(pid.unwrap_or(0));
         }
         false
     }
 
+    /// Ends one worker for good; true when there is none.
+    fn switch_off(&mut self, index: usize, number: usize) -> bool {
+        let gone = self.ask_to_leave(index, number, PATIENCE);
+        if gone {
+            if let Some(task) = self.tasks.get_mut(&(index, number)) {
+                task.forgive();
+            }
+            let is_off = shmem::read(|shared| shared.databases[index].slots[number].state == State::Disabled);
+            if is_off == Some(false) {
+                shmem::write(|shared| {
+                    let slot = &mut shared.databases[index].slots[number];
+                    slot.state = State::Disabled;
+                    slot.activity.set("");
+                });
+            }
+        }
+        gone
+    }
+
+    /// Ends every worker of a database for good; true when none is left.
+    fn switch_off_all(&mut self, index: usize) -> bool {
+        (0..MAX_SLOTS).fold(true, |gone, number| self.switch_off(index, number) && gone)
+    }
+
+    /// Ends every worker of a database for now; true when none is left.
+    fn ask_all_to_leave(&mut self, index: usize, patience: Duration) -> bool {
+        (0..MAX_SLOTS).fold(true, |gone, number| self.ask_to_leave(index, number, patience) && gone)
+    }
+
     /// Does what a listed database needs now.
     fn keep(&mut self, index: usize, name: &str) {
-        let watch = self.watches.entry(index).or_insert_with(|| Watch {
-            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
-            not_before: Instant::now(),
-            said: None,
+        let state = shmem::write(|shared| {
+            let row = &mut shared.databases[index];
+            (row.readiness, std::mem::take(&mut row.retry))
         });
-        let retry = shmem::write(|shared| std::mem::take(&mut shared.databases[index].retry)) == Some(true);
+        let Some((readiness, retry)) = state else { return };
+        let watch = self.watches.entry(index).or_insert_with(Watch::new);
         if retry {
             watch.backoff.reset();
             watch.not_before = Instant::now();
-            for (_, task) in self.tasks.iter_mut().filter(|((database, _), _)| *database == index) {
-                task.backoff.reset();
-                task.finished = false;
-                task.not_before = Instant::now();
-            }
+            let tasks = self.tasks.iter_mut().filter(|((database, _), _)| *database == index);
+            tasks.for_each(|(_, task)| task.forgive());
         }
-        let readiness = shmem::read(|shared| shared.databases[index].readiness).unwrap_or(Readiness::Unknown);
-        let complaint = match readiness {
-            _ if Instant::now() < watch.not_before => return,
-            Readiness::NoExtension if !retry && watch.said.as_deref() != Some("no extension") => Some((
-                "no extension",
-                format!("database \"{name}\" has no extension bigbrotr"),
-                "Run CREATE EXTENSION bigbrotr there, or take it off bigbrotr.databases.",
-            )),
-            Readiness::OtherVersion if !retry && watch.said.as_deref() != Some("version") => Some((
-                "version",
-                format!("the extension bigbrotr in database \"{name}\" is not version {}", worker::VERSION),
-                "Run ALTER EXTENSION bigbrotr UPDATE there, or restart the server if the library was replaced.",
-            )),
-            _ => None,
-        };
-        if let Some((key, message, hint)) = complaint {
-            watch.said = Some(key.to_owned());
-            watch.not_before = Instant::now() + watch.backoff.fail();
-            explain(index, &message);
-            log_line(&message, hint);
+        if Instant::now() < watch.not_before {
             return;
         }
-        let Some(oid) = database_oid(name) else {
-            if watch.said.as_deref() != Some("missing") {
-                watch.said = Some("missing".to_owned());
-                let message = format!("database \"{name}\" of bigbrotr.databases does not exist");
-                explain(index, &message);
-                log_line(&message, "Create it, or take it off the list. It is looked for again from time to time.");
-            }
-            shmem::write(|shared| shared.databases[index].readiness = Readiness::Unknown);
-            watch.not_before = Instant::now() + watch.backoff.fail().min(Duration::from_secs(5));
-            return;
+        let oid = match catalog::look_up(name) {
+            Lookup::Found(oid) => oid,
+            Lookup::Missing => return self.meet(index, name, Obstacle::Missing),
+            Lookup::Refusing => return self.meet(index, name, Obstacle::Refusing),
         };
-        shmem::write(|shared| shared.databases[index].oid = oid.to_u32());
         if ddl::is_wanted(oid) {
+            self.ask_all_to_leave(index, PATIENCE_OF_DDL);
             return;
         }
         match readiness {
             Readiness::Ready => {
-                watch.said = None;
-                watch.backoff.reset();
+                if let Some(watch) = self.watches.get_mut(&index) {
+                    watch.said = None;
+                    watch.backoff.reset();
+                }
                 self.keep_workers(index, name);
             }
-            _ => {
-                // The probe writes what it finds; until then nothing else starts.
-                let is_running = self.tasks.get(&(index, PROBE)).is_some_and(|task| task.process.is_some());
-                if !is_running {
-                    watch.not_before =
-                        Instant::now() + if readiness == Readiness::Unknown { TICK } else { watch.backoff.fail() };
-                    self.start(index, PROBE, name);
-                }
-            }
+            Readiness::NoExtension => self.meet(index, name, Obstacle::NoExtension),
+            Readiness::OtherVersion => self.meet(index, name, Obstacle::OtherVersion),
+            // The probe writes what it finds; until then nothing else starts.
+            Readiness::Unknown => self.start_if_due(index, PROBE, name),
         }
+    }
+
+    /// Something is in the way: says so once, and looks again after a pause.
+    fn meet(&mut self, index: usize, name: &str, obstacle: Obstacle) {
+        if !self.ask_all_to_leave(index, PATIENCE) {
+            // Each of them may find the same; it counts once.
+            return;
+        }
+        let watch = self.watches.entry(index).or_insert_with(Watch::new);
+        let mut pause = watch.backoff.fail();
+        if obstacle == Obstacle::Missing {
+            // A look is cheap, and CREATE DATABASE tells nobody.
+            pause = pause.min(Duration::from_secs(5));
+        }
+        watch.not_before = Instant::now() + pause;
+        if watch.said.replace(obstacle) != Some(obstacle) {
+            obstacle.log(name);
+        }
+        obstacle.show(index, name);
+        shmem::write(|shared| shared.databases[index].readiness = Readiness::Unknown);
     }
 
     fn keep_workers(&mut self, index: usize, name: &str) {
-        for slot in 0..PROBE {
-            let Some((kind, number)) = shmem::service_of(slot) else { continue };
-            if !gucs::enabled(kind) || number >= gucs::workers_of(kind) {
-                self.end(index, slot);
-                continue;
-            }
-            let task = self.tasks.entry((index, slot)).or_insert_with(Task::new);
-            if task.process.is_none() && !task.finished && Instant::now() >= task.not_before {
-                self.start(index, slot, name);
+        for number in 0..PROBE {
+            let Some((kind, nth)) = shmem::service_of(number) else { continue };
+            if gucs::enabled(kind) && nth < gucs::workers_of(kind) {
+                self.start_if_due(index, number, name);
+            } else {
+                self.switch_off(index, number);
             }
         }
     }
 
-    fn start(&mut self, index: usize, slot: usize, database: &str) {
-        let label = match shmem::service_of(slot) {
+    fn start_if_due(&mut self, index: usize, number: usize, database: &str) {
+        let task = self.tasks.entry((index, number)).or_insert_with(Task::new);
+        if task.process.is_some() || task.finished || Instant::now() < task.not_before {
+            return;
+        }
+        let label = match shmem::service_of(number) {
             Some((kind, _)) => format!("bigbrotr {kind}"),
             None => "bigbrotr probe".to_owned(),
         };
         shmem::write(|shared| {
-            let slot = &mut shared.databases[index].slots[slot];
-            slot.exit = Exit::Failed;
+            let slot = &mut shared.databases[index].slots[number];
+            slot.exit = Exit::Unexplained;
+            slot.occupied = true;
             slot.leave = false;
             slot.wake = false;
             slot.state = State::Starting;
             slot.activity.set("starting");
         });
-        let handle = register_worker(&label, &format!("{label} {database}"), (index << 16) | slot);
-        let task = self.tasks.entry((index, slot)).or_insert_with(Task::new);
-        match handle {
-            Some(handle) => {
-                self.said_no_room = false;
-                task.process = Some(Process { handle, started: Instant::now(), asked_to_leave: None });
-            }
-            None => {
-                task.not_before = Instant::now() + Duration::from_secs(5);
-                let needed = 1 + gucs::databases().len()
-                    * ServiceKind::ALL
-                        .into_iter()
-                        .filter(|kind| gucs::enabled(*kind))
-                        .map(gucs::workers_of)
-                        .sum::<usize>();
-                // SAFETY: a plain setting of the server.
-                let limit = unsafe { pg_sys::max_worker_processes };
-                let message = format!("no background worker slot is free for \"{label}\" in database \"{database}\"");
-                shmem::write(|shared| {
-                    let slot = &mut shared.databases[index].slots[slot];
-                    slot.state = State::Backoff;
-                    slot.error(&message);
-                    slot.activity.set("waiting for a background worker slot");
-                });
-                if !std::mem::replace(&mut self.said_no_room, true) {
-                    log_line(
-                        &message,
-                        &format!(
-                            "bigbrotr needs {needed} of max_worker_processes, which is {limit} and shared with parallel query and replication: raise it and restart the server."
-                        ),
-                    );
-                }
-            }
+        let place = Place { epoch: self.epoch, database: index, slot: number };
+        task.process = Process::start(&label, &format!("{label} {database}"), place, self.seeds.version());
+        if task.process.is_none() {
+            task.not_before = Instant::now() + NO_ROOM;
+            self.lack_room(index, number, &format!("\"{label}\" in database \"{database}\""));
         }
     }
-}
 
-/// Shows in `stat_workers` why the workers of a database do not run.
-fn explain(index: usize, message: &str) {
-    shmem::write(|shared| {
-        for slot in &mut shared.databases[index].slots {
+    /// Says once that `max_worker_processes` is too small: again when the need has changed, or after a minute without want.
+    fn lack_room(&mut self, index: usize, number: usize, who: &str) {
+        let message = format!("no background worker slot is free for {who}");
+        shmem::write(|shared| {
+            let slot = &mut shared.databases[index].slots[number];
+            slot.occupied = false;
             slot.state = State::Backoff;
-            slot.activity.set("waiting for the database");
-            slot.last_error.set(message);
-            // SAFETY: reads the clock.
-            slot.last_error_at = unsafe { pg_sys::GetCurrentTimestamp() };
-        }
-    });
-}
-
-fn log_line(message: &str, hint: &str) {
-    report::log(PgLogLevel::LOG, &format!("bigbrotr: {message}"), hint);
-}
-
-/// As get_database_oid() of dbcommands.c, but without the index: a process without a database may not have its
-/// description (the shared relcache file may not be written yet).
-fn database_oid(name: &str) -> Option<pg_sys::Oid> {
-    let name = CString::new(name).ok()?;
-    // SAFETY: a transaction of our own around a catalog look-up; an error ends this process, which is then restarted.
-    // nameeq compares up to the NUL, so a C string may stand for a name.
-    unsafe {
-        pg_sys::StartTransactionCommand();
-        let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
-        let mut key = std::mem::zeroed::<pg_sys::ScanKeyData>();
-        pg_sys::ScanKeyInit(
-            &mut key,
-            pg_sys::Anum_pg_database_datname as pg_sys::AttrNumber,
-            pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
-            pg_sys::F_NAMEEQ.into(),
-            pg_sys::Datum::from(name.as_ptr()),
-        );
-        let scan = pg_sys::systable_beginscan(
-            relation,
-            pg_sys::DatabaseNameIndexId.into(),
-            false,
-            std::ptr::null_mut(),
-            1,
-            &mut key,
-        );
-        let tuple = pg_sys::systable_getnext(scan);
-        let oid = (!tuple.is_null()).then(|| {
-            let header = (*tuple).t_data;
-            (*header.byte_add(usize::from((*header).t_hoff)).cast::<pg_sys::FormData_pg_database>()).oid
+            slot.error(&message);
+            slot.activity.set("waiting for a background worker slot");
         });
-        pg_sys::systable_endscan(scan);
-        pg_sys::table_close(relation, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
-        pg_sys::CommitTransactionCommand();
-        oid
-    }
-}
-
-/// Registers a dynamic worker that is never restarted by the postmaster: that is the launcher's business.
-fn register_worker(kind: &str, name: &str, place: usize) -> Option<*mut pg_sys::BackgroundWorkerHandle> {
-    let mut worker = pg_sys::BackgroundWorker {
-        bgw_flags: (pg_sys::BGWORKER_SHMEM_ACCESS | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION) as i32,
-        bgw_start_time: pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished,
-        bgw_restart_time: pg_sys::BGW_NEVER_RESTART,
-        bgw_main_arg: pg_sys::Datum::from(place),
-        // SAFETY: the process id never changes.
-        bgw_notify_pid: unsafe { pg_sys::MyProcPid },
-        ..Default::default()
-    };
-    copy(&mut worker.bgw_name, name);
-    copy(&mut worker.bgw_type, kind);
-    copy(&mut worker.bgw_library_name, "bigbrotr");
-    copy(&mut worker.bgw_function_name, "bigbrotr_worker_main");
-    let mut handle = std::ptr::null_mut();
-    // SAFETY: the handle is allocated in the current context, which must outlive this tick.
-    let registered = unsafe {
-        let previous = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
-        let registered = pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle);
-        pg_sys::MemoryContextSwitchTo(previous);
-        registered
-    };
-    registered.then_some(handle)
-}
-
-/// Copies as much as fits, NUL-terminated.
-fn copy(target: &mut [c_char], text: &str) {
-    let room = target.len() - 1;
-    for (byte, source) in target[..room].iter_mut().zip(text.bytes()) {
-        *byte = source as c_char;
+        let per_database: usize =
+            ServiceKind::ALL.into_iter().filter(|kind| gucs::enabled(*kind)).map(gucs::workers_of).sum();
+        let needed = 1 + gucs::databases().len() * per_database;
+        let is_known = self.no_room.is_some_and(|(said, last)| said == needed && last.elapsed() < HEALTHY);
+        self.no_room = Some((needed, Instant::now()));
+        if is_known {
+            return;
+        }
+        // SAFETY: a plain setting of the server.
+        let limit = unsafe { pg_sys::max_worker_processes };
+        report::log(
+            PgLogLevel::LOG,
+            &format!("bigbrotr: {message}"),
+            &format!(
+                "bigbrotr needs {needed} of max_worker_processes, which is {limit} and shared with parallel query and replication: raise it and restart the server."
+            ),
+        );
     }
 }

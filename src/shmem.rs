@@ -71,11 +71,15 @@ impl State {
     }
 }
 
-/// How a worker ended. Written by the worker itself; what it never came to write is a failure.
+/// How a worker ended, as far as it came to write that down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
-    /// An error, a panic or a signal.
+    /// It wrote nothing: an error, a panic, or it never started.
+    Unexplained,
+    /// For the reason in `last_error`.
     Failed,
+    /// SIGTERM: an administrator, the launcher's lost patience, or the end of the server.
+    Terminated,
     /// Asked to, or the database is under DDL.
     Left,
     /// Has nothing more to do until its source changes.
@@ -100,6 +104,8 @@ pub enum Readiness {
 pub struct Slot {
     /// Process id; 0: none.
     pub pid: i32,
+    /// From the registration of a process until the postmaster has seen its end.
+    pub occupied: bool,
     /// For `stat_workers`.
     pub state: State,
     /// How the last process ended.
@@ -127,7 +133,8 @@ pub struct Slot {
 impl Slot {
     const EMPTY: Self = Self {
         pid: 0,
-        state: State::Disabled,
+        occupied: false,
+        state: State::Starting,
         exit: Exit::Left,
         wake: false,
         leave: false,
@@ -154,8 +161,6 @@ impl Slot {
 pub struct Database {
     /// Its name; empty: this row is free.
     pub name: FixedText<64>,
-    /// Its oid; 0: it does not exist, or nobody has looked yet.
-    pub oid: u32,
     /// Stopped by `stop_workers()`.
     pub held: bool,
     /// Look again at once: the extension was created, or somebody called `start_workers()`.
@@ -169,7 +174,6 @@ pub struct Database {
 impl Database {
     const EMPTY: Self = Self {
         name: FixedText::EMPTY,
-        oid: 0,
         held: false,
         retry: false,
         readiness: Readiness::Unknown,
@@ -182,13 +186,15 @@ impl Database {
 pub struct Shared {
     /// Process id of the launcher; 0: none.
     pub launcher: i32,
+    /// Counts launchers, so that a worker registered by an earlier one knows that it is not wanted.
+    pub epoch: u16,
     /// Rows keep their place while their database is listed.
     pub databases: [Database; MAX_DATABASES],
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { launcher: 0, databases: [Database::EMPTY; MAX_DATABASES] }
+        Self { launcher: 0, epoch: 0, databases: [Database::EMPTY; MAX_DATABASES] }
     }
 }
 
@@ -259,6 +265,34 @@ impl Shared {
     }
 }
 
+/// What a worker is told when it starts: who wants it, and where it writes about itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// `Shared::epoch` of its launcher.
+    pub epoch: u16,
+    /// Its database.
+    pub database: usize,
+    /// Its slot there.
+    pub slot: usize,
+}
+
+impl Place {
+    /// As the argument of a background worker.
+    pub const fn encode(self) -> u32 {
+        (self.epoch as u32) << 16 | (self.database as u32) << 8 | self.slot as u32
+    }
+
+    /// None: nobody of ours wrote this.
+    pub fn decode(argument: u32) -> Option<Self> {
+        let place = Self {
+            epoch: (argument >> 16) as u16,
+            database: (argument >> 8 & 0xff) as usize,
+            slot: (argument & 0xff) as usize,
+        };
+        (place.database < MAX_DATABASES && place.slot < MAX_SLOTS).then_some(place)
+    }
+}
+
 /// The slot of the n-th (from 0) process of a service.
 pub const fn slot_of(kind: ServiceKind, worker: usize) -> usize {
     match kind {
@@ -284,11 +318,18 @@ pub const fn service_of(slot: usize) -> Option<(ServiceKind, usize)> {
     }
 }
 
-/// Wakes a process that waits on its latch; procsignal_sigusr1_handler sets it.
+/// Wakes a process of this server that waits on its latch.
 pub fn nudge(pid: i32) {
-    if pid > 0 {
-        // SAFETY: at worst the process is gone and the call fails.
-        unsafe { libc::kill(pid, libc::SIGUSR1) };
+    if pid <= 0 {
+        return;
+    }
+    // SAFETY: no lock of ours is held here. Entries of the array of processes are never freed: at worst the process has
+    // just ended, and the latch belongs to another one, which wakes for nothing. A signal could hit a stranger.
+    unsafe {
+        let process = pg_sys::BackendPidGetProc(pid);
+        if !process.is_null() {
+            pg_sys::SetLatch(&raw mut (*process).procLatch);
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! for, and looks after signals, reloads, DDL and the shared slot. No other thread touches PostgreSQL.
 
 use std::ffi::CString;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,20 +12,22 @@ use bigbrotr_core::log::{Level, Log};
 use bigbrotr_core::memory::MemoryBudget;
 use bigbrotr_core::progress::Progress;
 use bigbrotr_core::{Call, Context, ServiceKind, StoreError, Value, runner};
-use pgrx::{PgLogLevel, check_for_interrupts, pg_guard, pg_sys};
+use pgrx::{PgLogLevel, pg_guard, pg_sys};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::shmem::{self, Exit, Readiness, State};
+use crate::shmem::{self, Exit, Place, Readiness, State};
 use crate::store::{Executor, Remote, Request};
 use crate::{allocator, ddl, gucs, report, services};
 
+mod deadlock;
 mod doorbell;
+mod limits;
 mod signals;
 mod waiter;
 
 pub use doorbell::Doorbell;
-pub use signals::{attach_signals, reload_if_asked, set_application_name, wait_latch};
+pub use signals::{attach_signals, reload_if_asked, set_application_name, wait_idle, wait_latch};
 
 /// The version of this library; the extension's must be the same.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -37,21 +39,21 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// Transactions that may wait for the main thread.
 const QUEUE: usize = 64;
 
-/// Where this process writes about itself: database row and slot.
-static PLACE: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// Where this process writes about itself; `NOWHERE` until it has been accepted.
+static PLACE: AtomicU32 = AtomicU32::new(NOWHERE);
+const NOWHERE: u32 = u32::MAX;
 /// What `Exit` the process has earned so far.
-static EXIT: AtomicU8 = AtomicU8::new(Exit::Failed as u8);
+static EXIT: AtomicU8 = AtomicU8::new(Exit::Unexplained as u8);
 /// Ended by `at_exit` before the process runs its exit handlers.
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 
-fn place() -> (usize, usize) {
-    let place = PLACE.load(Ordering::Relaxed);
-    (place >> 16, place & 0xffff)
+fn place() -> Option<Place> {
+    Place::decode(PLACE.load(Ordering::Relaxed))
 }
 
 fn with_slot(change: impl FnOnce(&mut shmem::Slot)) {
-    let (database, slot) = place();
-    shmem::write(|shared| change(&mut shared.databases[database].slots[slot]));
+    let Some(place) = place() else { return };
+    shmem::write(|shared| change(&mut shared.databases[place.database].slots[place.slot]));
 }
 
 /// Entry point of every worker; the argument says which.
@@ -59,28 +61,19 @@ fn with_slot(change: impl FnOnce(&mut shmem::Slot)) {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn bigbrotr_worker_main(argument: pg_sys::Datum) {
     attach_signals();
-    PLACE.store(argument.value(), Ordering::Relaxed);
-    let (database, slot) = place();
     // SAFETY: the callback only touches statics of this file.
     unsafe { pg_sys::before_shmem_exit(Some(at_exit), pg_sys::Datum::from(0)) };
-    // SAFETY: the process id never changes; the clock is read.
-    let (pid, now) = unsafe { (pg_sys::MyProcPid, pg_sys::GetCurrentTimestamp()) };
-    let name = shmem::write(|shared| {
-        let row = &mut shared.databases[database];
-        let slot = &mut row.slots[slot];
-        slot.pid = pid;
-        slot.started_at = now;
-        slot.items = 0;
-        slot.cycles = 0;
-        row.name.get().to_owned()
-    })
-    .unwrap_or_default();
-    let Ok(c_name) = CString::new(name) else { return };
+    // The launcher that wanted this process may be gone, and its successor may have started another for the same place.
+    let Some((place, name)) = Place::decode(argument.value() as u32).and_then(take_place) else { return };
+    let Ok(name) = CString::new(name) else { return };
     // SAFETY: a background worker connects once. The bootstrap user: an owner may be NOLOGIN, which is refused before
     // PostgreSQL 17. Errors end the process.
-    unsafe { pg_sys::BackgroundWorkerInitializeConnection(c_name.as_ptr(), std::ptr::null(), 0) };
-    match shmem::service_of(slot) {
-        Some((kind, _)) => Worker::new(kind).serve(),
+    unsafe { pg_sys::BackgroundWorkerInitializeConnection(name.as_ptr(), std::ptr::null(), 0) };
+    match shmem::service_of(place.slot) {
+        Some((kind, _)) => {
+            limits::apply();
+            Worker::new(kind).serve();
+        }
         None => probe(),
     }
     // Code 0: an orderly end is not worth a line in the log, and the launcher decides what comes next.
@@ -88,18 +81,44 @@ pub extern "C-unwind" fn bigbrotr_worker_main(argument: pg_sys::Datum) {
     unsafe { pg_sys::proc_exit(0) };
 }
 
-/// Runs however the process ends, short of a crash.
+/// Enters this process into its slot; the name of its database. None: nobody wants it.
+fn take_place(place: Place) -> Option<(Place, String)> {
+    // SAFETY: the process id never changes; the clock is read.
+    let (pid, now) = unsafe { (pg_sys::MyProcPid, pg_sys::GetCurrentTimestamp()) };
+    let name = shmem::write(|shared| {
+        let row = &mut shared.databases[place.database];
+        if shared.epoch != place.epoch || row.name.get().is_empty() {
+            return None;
+        }
+        let slot = &mut row.slots[place.slot];
+        slot.pid = pid;
+        slot.started_at = now;
+        slot.items = 0;
+        slot.cycles = 0;
+        Some(row.name.get().to_owned())
+    });
+    PLACE.store(place.encode(), Ordering::Relaxed);
+    let accepted = name.flatten().map(|name| (place, name));
+    if accepted.is_none() {
+        PLACE.store(NOWHERE, Ordering::Relaxed);
+    }
+    accepted
+}
+
+/// Runs however the process ends, short of a crash; ShutdownPostgres() has ended the transaction before.
 #[pg_guard]
 unsafe extern "C-unwind" fn at_exit(_code: i32, _argument: pg_sys::Datum) {
     let runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(runtime) = runtime {
         // Threads that outlived this would run while exit handlers free what they use.
-        runtime.shutdown_timeout(Duration::from_secs(1));
+        runtime.shutdown_timeout(Duration::from_millis(800));
     }
     let exit = match EXIT.load(Ordering::Relaxed) {
         value if value == Exit::Left as u8 => Exit::Left,
         value if value == Exit::Finished as u8 => Exit::Finished,
-        _ => Exit::Failed,
+        value if value == Exit::Failed as u8 => Exit::Failed,
+        _ if signals::was_terminated() => Exit::Terminated,
+        _ => Exit::Unexplained,
     };
     with_slot(|slot| {
         slot.pid = 0;
@@ -107,20 +126,23 @@ unsafe extern "C-unwind" fn at_exit(_code: i32, _argument: pg_sys::Datum) {
     });
 }
 
-const FIND_EXTENSION: &str = "SELECT e.extversion, pg_catalog.quote_ident(r.rolname), e.oid::bigint \
-     FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_roles r ON r.oid = e.extowner WHERE e.extname = 'bigbrotr'";
+const FIND_EXTENSION: &str = "SELECT e.extversion, e.extowner::bigint, e.oid::bigint \
+     FROM pg_catalog.pg_extension AS e WHERE e.extname = 'bigbrotr'";
+/// The role's name goes through set_config: nothing to quote, and nothing parsed.
+const BECOME_OWNER: &str = "SELECT pg_catalog.set_config('session_authorization', r.rolname, false) \
+     FROM pg_catalog.pg_roles AS r WHERE r.oid = $1::oid";
 
 /// The extension of this database as the catalog has it.
 struct Extension {
     version: String,
-    owner: String,
+    owner: i64,
     oid: i64,
 }
 
 fn find_extension(executor: &mut Executor) -> Result<Option<Extension>, StoreError> {
     let rows = executor.run(vec![Call::new(FIND_EXTENSION, Vec::new())])?.pop().unwrap_or_default();
     let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some(Extension { version: row.text(0)?.to_owned(), owner: row.text(1)?.to_owned(), oid: row.bigint(2)? }))
+    Ok(Some(Extension { version: row.text(0)?.to_owned(), owner: row.bigint(1)?, oid: row.bigint(2)? }))
 }
 
 fn readiness_of(extension: Option<&Extension>) -> Readiness {
@@ -132,8 +154,8 @@ fn readiness_of(extension: Option<&Extension>) -> Readiness {
 }
 
 fn set_readiness(readiness: Readiness) {
-    let (database, _) = place();
-    shmem::write(|shared| shared.databases[database].readiness = readiness);
+    let Some(place) = place() else { return };
+    shmem::write(|shared| shared.databases[place.database].readiness = readiness);
 }
 
 /// Looks whether the workers of this database can start.
@@ -141,7 +163,8 @@ fn probe() {
     set_application_name("bigbrotr probe");
     match find_extension(&mut Executor::default()) {
         Ok(extension) => set_readiness(readiness_of(extension.as_ref())),
-        Err(error) => log_line(Level::Warning, &format!("bigbrotr probe: {error}")),
+        // An error, so that the launcher waits before it sends the next.
+        Err(error) => pgrx::error!("bigbrotr probe: {error}"),
     }
     EXIT.store(Exit::Left as u8, Ordering::Relaxed);
 }
@@ -156,7 +179,8 @@ enum Leave {
 struct Worker {
     kind: ServiceKind,
     executor: Executor,
-    extension: i64,
+    /// Oid and owner of the extension this process serves.
+    extension: (i64, i64),
     requests: mpsc::Receiver<Request>,
     requests_open: mpsc::Sender<Request>,
     lines: mpsc::Receiver<(Level, String)>,
@@ -169,6 +193,8 @@ struct Worker {
     asked: Arc<AtomicBool>,
     log: Log,
     errors_seen: u64,
+    /// What the injected fault `memory` holds.
+    hog: Vec<u8>,
 }
 
 impl Worker {
@@ -179,7 +205,7 @@ impl Worker {
         Self {
             kind,
             executor: Executor::default(),
-            extension: 0,
+            extension: (0, 0),
             requests,
             requests_open,
             lines,
@@ -192,6 +218,7 @@ impl Worker {
             asked: Arc::default(),
             log,
             errors_seen: 0,
+            hog: Vec::new(),
         }
     }
 
@@ -212,7 +239,9 @@ impl Worker {
                 Exit::Failed
             }
         };
-        self.wind_down(&finished);
+        if exit == Exit::Left {
+            self.wind_down(&finished);
+        }
         EXIT.store(exit as u8, Ordering::Relaxed);
     }
 
@@ -222,7 +251,7 @@ impl Worker {
         let readiness = readiness_of(extension.as_ref());
         set_readiness(readiness);
         let Some(extension) = extension.filter(|_| readiness == Readiness::Ready) else { return Ok(false) };
-        self.extension = extension.oid;
+        self.extension = (extension.oid, extension.owner);
         let settings = [
             // READ COMMITTED: the archive lock needs a snapshot taken after it was granted.
             ("default_transaction_isolation", "read committed"),
@@ -231,11 +260,19 @@ impl Worker {
             ("search_path", "pg_catalog, pg_temp"),
             ("statement_timeout", "8s"),
             ("lock_timeout", "4s"),
+            // A worker that waits for a user's lock and makes the user wait gives up before the user does.
+            ("deadlock_timeout", "100ms"),
             ("idle_in_transaction_session_timeout", "0"),
             ("client_min_messages", "error"),
             ("bytea_output", "hex"),
             ("timezone", "UTC"),
+            ("datestyle", "ISO, YMD"),
+            ("intervalstyle", "postgres"),
+            ("extra_float_digits", "1"),
+            ("session_replication_role", "origin"),
             ("jit", "off"),
+            // Parallel workers come out of the same max_worker_processes as ours.
+            ("max_parallel_workers_per_gather", "0"),
         ];
         let mut calls: Vec<Call> = settings
             .into_iter()
@@ -243,10 +280,8 @@ impl Worker {
                 Call::new("SELECT pg_catalog.set_config($1, $2, false)", vec![Value::from(name), Value::from(value)])
             })
             .collect();
-        // Last: the owner need not be a superuser. The text is quoted by quote_ident.
-        let become_owner: &'static str =
-            Box::leak(format!("SET SESSION AUTHORIZATION {}", extension.owner).into_boxed_str());
-        calls.push(Call::new(become_owner, Vec::new()));
+        // Last: the owner need not be a superuser.
+        calls.push(Call::new(BECOME_OWNER, vec![Value::from(extension.owner)]));
         self.executor.run(calls)?;
         self.executor.forget_plans();
         Ok(true)
@@ -293,11 +328,18 @@ impl Worker {
         let mut last_look = Instant::now();
         loop {
             waiter.wait(TICK);
-            check_for_interrupts!();
+            signals::check_idle_interrupts();
             if reload_if_asked() {
-                let config = gucs::config();
+                let config = Arc::new(gucs::config());
                 self.memory.set_limit(config.worker_memory);
-                self.config.send_replace(Arc::new(config));
+                // A changed setting begins a cycle; a reload that changes nothing of ours does not.
+                self.config.send_if_modified(|old| {
+                    let differs = *old != config;
+                    if differs {
+                        *old = config;
+                    }
+                    differs
+                });
             }
             self.doorbell.quiet();
             while let Ok(request) = self.requests.try_recv() {
@@ -339,6 +381,7 @@ impl Worker {
                 match gucs::fault_of(self.kind).as_deref() {
                     Some("main") => panic!("injected fault"),
                     Some("exit") => return Leave::Failed("injected fault".to_owned()),
+                    Some("memory") => self.hog.resize(self.hog.len() + (8 << 20), 1),
                     _ => {}
                 }
             }
@@ -350,11 +393,14 @@ impl Worker {
         if gucs::fault_of(self.kind).as_deref() == Some("sql") {
             request.calls.push(Call::new("SELECT 1 / 0", Vec::new()));
         }
-        let outcome = self.executor.run(request.calls);
+        let outcome = deadlock::watched(|| self.executor.run(request.calls));
         let vanished = match &outcome {
             Err(StoreError::Sql { sqlstate, .. }) => matches!(sqlstate.as_str(), "42883" | "42P01" | "3F000" | "0A000"),
             _ => false,
         };
+        if vanished {
+            self.executor.forget_plans();
+        }
         // The service may have stopped waiting; then nobody wants the answer.
         let _ = request.reply.send(outcome);
         self.report_idle();
@@ -365,8 +411,8 @@ impl Worker {
         match find_extension(&mut self.executor) {
             Ok(extension) => {
                 let readiness = readiness_of(extension.as_ref());
-                let same =
-                    extension.is_some_and(|extension| extension.oid == self.extension) && readiness == Readiness::Ready;
+                let same = extension.is_some_and(|found| (found.oid, found.owner) == self.extension)
+                    && readiness == Readiness::Ready;
                 if !same {
                     set_readiness(if readiness == Readiness::Ready { Readiness::Unknown } else { readiness });
                 }
@@ -424,11 +470,11 @@ impl Worker {
                 break;
             }
             while let Ok(request) = self.requests.try_recv() {
-                let outcome = self.executor.run(request.calls);
+                let outcome = deadlock::watched(|| self.executor.run(request.calls));
                 let _ = request.reply.send(outcome);
             }
             waiter.wait(Duration::from_millis(20));
-            check_for_interrupts!();
+            signals::check_idle_interrupts();
             self.doorbell.quiet();
         }
         while let Ok((level, line)) = self.lines.try_recv() {

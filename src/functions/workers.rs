@@ -7,7 +7,7 @@ use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern, pg_sys};
 
 use crate::report::refuse;
-use crate::shmem::{self, Readiness};
+use crate::shmem::{self, Readiness, State};
 use crate::{gucs, worker};
 
 /// Seconds since 1970 of a TimestampTz; none for 0.
@@ -46,12 +46,13 @@ fn workers() -> TableIterator<
                     if number >= configured && (slot.pid == 0 || kind != ServiceKind::Synchronizer) {
                         continue;
                     }
+                    let is_off = slot.pid == 0 && (database.held || !gucs::enabled(kind));
                     rows.push((
                         database.name.get().to_owned(),
                         kind.as_str(),
                         number as i32 + 1,
                         (slot.pid != 0).then_some(slot.pid),
-                        slot.state.as_str(),
+                        if is_off { State::Disabled } else { slot.state }.as_str(),
                         slot.activity.get().to_owned(),
                         slot.items as i64,
                         slot.cycles as i64,
@@ -103,27 +104,30 @@ fn run_service(service: &str) -> bool {
     !pids.is_empty()
 }
 
-/// Processes of this database that are alive.
-fn running(name: &str) -> i32 {
+/// Processes of a database that the postmaster has not seen end: services, and with the probe.
+fn occupied(name: &str) -> (i32, i32) {
     let count = shmem::read(|shared| {
-        shared.find(name).map_or(0, |index| shared.databases[index].slots.iter().filter(|slot| slot.pid != 0).count())
+        let Some(index) = shared.find(name) else { return (0, 0) };
+        let slots = &shared.databases[index].slots;
+        let of = |slots: &[shmem::Slot]| slots.iter().filter(|slot| slot.occupied || slot.pid != 0).count() as i32;
+        (of(&slots[..shmem::PROBE]), of(slots))
     });
-    count.unwrap_or(0) as i32
+    count.unwrap_or_default()
 }
 
 #[pg_extern]
 fn stop_workers() -> i32 {
     let name = database();
-    let stopped = running(&name);
+    let (stopped, _) = occupied(&name);
     shmem::write(|shared| {
         if let Some(index) = shared.find(&name) {
             shared.databases[index].held = true;
         }
     });
     shmem::nudge_launcher();
-    while running(&name) > 0 {
+    while occupied(&name).1 > 0 {
         // Interruptible: a cancel leaves the workers leaving.
-        worker::wait_latch(Duration::from_millis(50));
+        worker::wait_latch(Duration::from_millis(20));
     }
     stopped
 }

@@ -34,12 +34,14 @@ impl Doorbell {
     }
 
     /// Called by the main thread before it looks at its queues.
+    ///
+    /// Always reads: a byte written between the read and the swap of an earlier call lies there though `rung` is false, and
+    /// would keep the main thread awake. The swap (not a store) makes what a ringer queued before it visible, also when
+    /// that ringer found the bell rung and wrote nothing.
     pub fn quiet(&self) {
-        if self.0.rung.load(Ordering::Acquire) {
-            let mut bytes = [0; 16];
-            let _ = (&self.0.bell).read(&mut bytes);
-            self.0.rung.store(false, Ordering::Release);
-        }
+        let mut bytes = [0; 16];
+        let _ = (&self.0.bell).read(&mut bytes);
+        self.0.rung.swap(false, Ordering::AcqRel);
     }
 
     /// The descriptor that becomes readable.

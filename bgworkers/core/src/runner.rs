@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::backoff::{Backoff, jitter};
 use crate::log::Level;
-use crate::{Context, CycleReport, Next, Service, ServiceError, Value};
+use crate::{Call, Context, CycleReport, Next, Service, ServiceError, Value};
 
 /// How long a cycle may take to end by itself when the worker leaves.
 const GRACE: Duration = Duration::from_millis(1200);
@@ -70,6 +70,9 @@ async fn cycle(service: &Arc<dyn Service>, context: &Context) -> Option<Result<C
         if wanted.as_deref() == Some(&format!("{}:panic", service.kind())) {
             panic!("injected fault");
         }
+        if wanted.as_deref() == Some(&format!("{}:busy", service.kind())) {
+            return keep_busy(&inner).await;
+        }
         service.cycle(&inner).await
     });
     let joined = tokio::select! {
@@ -83,6 +86,26 @@ async fn cycle(service: &Arc<dyn Service>, context: &Context) -> Option<Result<C
         },
     };
     Some(joined.unwrap_or_else(|error| Err(ServiceError::Other(describe_panic(error)))))
+}
+
+/// The injected fault `busy`: instead of its work the service makes many small transactions, some with locks on its tables.
+async fn keep_busy(context: &Context) -> Result<CycleReport, ServiceError> {
+    let mut items: u32 = 0;
+    while items < 1000 && !context.is_shutting_down() {
+        context.store.call("SELECT pg_catalog.now()::text, $1", vec![Value::from(i64::from(items))]).await?;
+        items += 1;
+        if items % 10 == 0 {
+            let calls = [
+                "LOCK TABLE bigbrotr.relay IN ROW EXCLUSIVE MODE",
+                "LOCK TABLE bigbrotr.event IN ROW EXCLUSIVE MODE",
+                "LOCK TABLE bigbrotr.candidate IN ROW EXCLUSIVE MODE",
+                "LOCK TABLE bigbrotr.stat_cycles IN ROW EXCLUSIVE MODE",
+            ];
+            context.store.transaction(calls.map(|sql| Call::new(sql, Vec::new())).to_vec()).await?;
+        }
+    }
+    context.progress.add_items(u64::from(items));
+    Ok(CycleReport { items: u64::from(items), detail: serde_json::json!({}), next: Next::Now, record: false })
 }
 
 fn describe_panic(error: tokio::task::JoinError) -> String {
@@ -126,7 +149,7 @@ mod tests {
     use crate::log::Log;
     use crate::memory::MemoryBudget;
     use crate::progress::Progress;
-    use crate::{BoxFuture, Call, Config, Rows, ServiceKind, Store, StoreError};
+    use crate::{BoxFuture, Config, Rows, ServiceKind, Store, StoreError};
 
     #[derive(Default)]
     struct Recorder(Mutex<Vec<(bool, String)>>);
