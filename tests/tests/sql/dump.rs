@@ -50,7 +50,7 @@ async fn fill(client: &Client) {
     client
         .batch_execute(
             "SELECT bigbrotr.seed(ARRAY['relay.primal.net']);
-             SELECT bigbrotr.cover(1, bigbrotr.sync_filter_hash(), ARRAY['complete', 'timeout'], ARRAY['[0,1700000000)', '[1700000000,1700000100)']);
+             SELECT bigbrotr.cover(1, bigbrotr.sync_filter_hash(), ARRAY['complete', 'timeout'], ARRAY['{[0,1700000000)}', '{[1700000000,1700000100)}']);
              SELECT bigbrotr.record_metadata(1, 'nip11_info', bigbrotr.content_hash('{\"name\": \"x\"}'), '{\"name\": \"x\"}', 1700000000);
              SELECT bigbrotr.record_check(1, 1700000000, true, 1.5, 2.5, NULL, NULL, NULL, 60);
              SELECT bigbrotr.record_cycle('finder', 1700000000, true, 3, '{\"events\": 3}', NULL);
@@ -65,7 +65,8 @@ async fn fill(client: &Client) {
 async fn restored(from: &str, to: &str, format: &str) -> Client {
     let archive = std::env::temp_dir().join(format!("{from}-{}.{format}", std::process::id()));
     let file = std::fs::File::create(&archive).expect("a file");
-    let dump = cluster().command("pg_dump").args(["-F", format, "-d", from]).stdout(file).stderr(Stdio::piped()).output();
+    let dump =
+        cluster().command("pg_dump").args(["-F", format, "-d", from]).stdout(file).stderr(Stdio::piped()).output();
     let dump = dump.expect("pg_dump runs");
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     superuser().await.batch_execute(&format!("CREATE DATABASE {to}")).await.expect("a database");
@@ -96,7 +97,8 @@ async fn dump_and_restore_bring_the_archive_back_whole() {
         }
         // It goes on where it stopped: no seq, relay or quarantine number is given twice.
         let more = crate::support::event(9, "after the restore");
-        let insert = format!("SELECT bigbrotr.event_insert(ARRAY[{}, 'nonsense too'], 'wss://relay.primal.net')", quote(&more));
+        let insert =
+            format!("SELECT bigbrotr.event_insert(ARRAY[{}, 'nonsense too'], 'wss://relay.primal.net')", quote(&more));
         assert_eq!(text(&copy, &insert).await.as_deref(), Some("1"));
         let next = "SELECT max(seq) FROM bigbrotr.event";
         let (old, new) = (text(&client, next).await, text(&copy, next).await);
@@ -104,6 +106,8 @@ async fn dump_and_restore_bring_the_archive_back_whole() {
         assert_eq!(number(new), number(old) + 1);
         let holders = format!("SELECT relay_url FROM bigbrotr.relays_of('\\x{}')", crate::support::id(&more));
         assert_eq!(rows(&copy, &holders).await, ["wss://relay.primal.net"]);
-        copy.batch_execute("SELECT bigbrotr.maintain(1, 1, 1000); SELECT * FROM bigbrotr.relay_status").await.expect("it works");
+        copy.batch_execute("SELECT bigbrotr.maintain(1, 1, 1000); SELECT * FROM bigbrotr.relay_status")
+            .await
+            .expect("it works");
     }
 }

@@ -21,13 +21,14 @@ const CALLS: &[(&str, &str)] = &[
     ),
     ("archive_size()", "archive_size()"),
     ("canonical_json(jsonb)", "canonical_json('{}')"),
+    ("check_now()", "check_now()"),
     ("claim_api_sources()", "claim_api_sources()"),
     ("claim_candidates(integer,integer,text[],boolean)", "claim_candidates(1, 60, '{clearnet}', true)"),
     ("claim_checks(integer,integer,integer,text[])", "claim_checks(1, 60, 60, '{clearnet}')"),
     ("claim_relays(integer,integer,text[],boolean)", "claim_relays(1, 60, '{clearnet}', true)"),
     ("complete_ranges(integer,bytea)", "complete_ranges(1, '\\x00')"),
     ("content_hash(jsonb)", "content_hash('{}')"),
-    ("cover(integer,bytea,text[],text[])", "cover(1, '\\x00', '{complete}', '{\"[0,1)\"}')"),
+    ("cover(integer,bytea,text[],text[])", "cover(1, '\\x00', '{complete}', ARRAY['{[0,1)}'])"),
     ("d_tag(jsonb)", "d_tag('[[\"d\", \"x\"]]')"),
     ("defer_candidates(text[],integer)", "defer_candidates(ARRAY['wss://nos.lol'], 60)"),
     ("defer_checks(integer[],integer[])", "defer_checks('{1}', '{60}')"),
@@ -145,7 +146,8 @@ async fn seed_understands_operators_and_counts_what_is_new() {
         ["ws://relay.example.org:8080/x", "ws://relay.primal.net", "wss://nos.lol", "wss://relay.damus.io"]
     );
     let sql = "SELECT bigbrotr.seed(ARRAY['', 'not a url', 'ftp://a.com', 'wss://127.0.0.1', 'wss://a.com:0', 'x', 'y', 'wss://relay.nostr.band'])";
-    let output = crate::support::cluster().psql_command().args(["-At", "-d", &name, "-c", sql]).output().expect("psql runs");
+    let output =
+        crate::support::cluster().psql_command().args(["-At", "-d", &name, "-c", sql]).output().expect("psql runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n");
     assert_eq!(said.matches("NOTICE:").count(), 1, "{said}");
@@ -166,9 +168,17 @@ async fn event_insert_counts_new_ones_and_adds_sightings() {
     assert_eq!(text(&client, &insert(&[&one, &one], "wss://nos.lol")).await.as_deref(), Some("1"));
     assert_eq!(text(&client, &insert(&[&one, &two, "junk"], "WSS://Relay.Damus.io/")).await.as_deref(), Some("1"));
     assert_eq!(text(&client, &insert(&[], "wss://relay.primal.net")).await.as_deref(), Some("0"));
-    let pairs = "SELECT content, relay_url FROM bigbrotr.event_relay JOIN bigbrotr.event ON id = event_id ORDER BY 1, 2";
-    assert_eq!(rows(&client, pairs).await, ["one|wss://nos.lol", "one|wss://relay.damus.io", "two|wss://relay.damus.io"]);
-    assert_eq!(text(&client, "SELECT count(*) FROM bigbrotr.coverage").await.as_deref(), Some("0"), "coverage is unchanged");
+    let pairs =
+        "SELECT content, relay_url FROM bigbrotr.event_relay JOIN bigbrotr.event ON id = event_id ORDER BY 1, 2";
+    assert_eq!(
+        rows(&client, pairs).await,
+        ["one|wss://nos.lol", "one|wss://relay.damus.io", "two|wss://relay.damus.io"]
+    );
+    assert_eq!(
+        text(&client, "SELECT count(*) FROM bigbrotr.coverage").await.as_deref(),
+        Some("0"),
+        "coverage is unchanged"
+    );
     let sql = format!("SELECT relay_url FROM bigbrotr.relays_of('\\x{}') ORDER BY 1", id(&one));
     assert_eq!(rows(&client, &sql).await, ["wss://nos.lol", "wss://relay.damus.io"]);
     let unchanged = "SELECT count(*) FROM bigbrotr.quarantine";
@@ -184,7 +194,11 @@ async fn event_insert_counts_new_ones_and_adds_sightings() {
     assert_eq!(text(&client, &known).await.as_deref(), Some("0"));
     assert_eq!(text(&client, "SELECT bigbrotr.event_insert(NULL, 'wss://nos.lol')").await.as_deref(), Some("0"));
     let ephemeral = bigbrotr_tests::Generator::new(7).event(20_001, 1_700_000_000, &[], "");
-    assert_eq!(text(&client, &insert(&[&ephemeral], "wss://nos.lol")).await.as_deref(), Some("0"), "counted, not stored");
+    assert_eq!(
+        text(&client, &insert(&[&ephemeral], "wss://nos.lol")).await.as_deref(),
+        Some("0"),
+        "counted, not stored"
+    );
     assert_eq!(text(&client, unchanged).await.as_deref(), Some("1"), "and nothing is wrong with it");
 }
 
@@ -261,7 +275,8 @@ async fn query_answers_as_a_relay_does() {
     assert_eq!(ask("{}", true).await.len(), events.len());
 
     // Ties: lowest id first.
-    let ids = rows(&client, "SELECT id FROM bigbrotr.query('{}', true) WHERE created_at IN (1700000005, 1700000010)").await;
+    let ids =
+        rows(&client, "SELECT id FROM bigbrotr.query('{}', true) WHERE created_at IN (1700000005, 1700000010)").await;
     assert_eq!(ids.len(), 4);
     assert!(ids[0] < ids[1] && ids[2] < ids[3], "{ids:?}");
 }
@@ -270,10 +285,32 @@ async fn query_answers_as_a_relay_does() {
 async fn a_query_that_is_no_filter_is_refused_with_a_hint() {
     let (_, client) = database().await;
     for filter in [
-        "null", "[]", "1", "\"x\"", "{\"kind\":[1]}", "{\"kinds\":1}", "{\"kinds\":[\"1\"]}", "{\"kinds\":[-1]}", "{\"kinds\":[1.5]}",
-        "{\"kinds\":[65536]}", "{\"ids\":[\"abc\"]}", "{\"ids\":[1]}", "{\"authors\":\"x\"}", "{\"since\":\"now\"}", "{\"since\":-1}",
-        "{\"until\":1.5}", "{\"limit\":-1}", "{\"limit\":\"5\"}", "{\"#\":[\"x\"]}", "{\"#tt\":[\"x\"]}", "{\"#1\":[\"x\"]}", "{\"#t\":\"x\"}",
-        "{\"#t\":[1]}", "{\"#é\":[\"x\"]}", "{\"search\":\"x\"}", "{\"\":[]}",
+        "null",
+        "[]",
+        "1",
+        "\"x\"",
+        "{\"kind\":[1]}",
+        "{\"kinds\":1}",
+        "{\"kinds\":[\"1\"]}",
+        "{\"kinds\":[-1]}",
+        "{\"kinds\":[1.5]}",
+        "{\"kinds\":[65536]}",
+        "{\"ids\":[\"abc\"]}",
+        "{\"ids\":[1]}",
+        "{\"authors\":\"x\"}",
+        "{\"since\":\"now\"}",
+        "{\"since\":-1}",
+        "{\"until\":1.5}",
+        "{\"limit\":-1}",
+        "{\"limit\":\"5\"}",
+        "{\"#\":[\"x\"]}",
+        "{\"#tt\":[\"x\"]}",
+        "{\"#1\":[\"x\"]}",
+        "{\"#t\":\"x\"}",
+        "{\"#t\":[1]}",
+        "{\"#é\":[\"x\"]}",
+        "{\"search\":\"x\"}",
+        "{\"\":[]}",
     ] {
         let error = refusal(&client, &format!("SELECT * FROM bigbrotr.query({})", quote(filter))).await;
         assert_eq!(error.code(), &SqlState::INVALID_PARAMETER_VALUE, "{filter}: {error:?}");
@@ -331,7 +368,18 @@ async fn nip19_forms_are_written_and_read() {
     assert_eq!(profile["relays"], serde_json::json!(["wss://r.x.com", "wss://djbas.sadkb.com"]));
     let note = format!("SELECT bigbrotr.nip19_decode(bigbrotr.note('\\x{hex}'))");
     assert_eq!(text(&client, &note).await, Some(format!(r#"{{"data": "{hex}", "type": "note"}}"#)));
-    for junk in ["", "npub", "npub1", "npub1x", &npub[..npub.len() - 1], &npub.replace('8', "9"), "Npub180cvv", "lnbc1", "💜", &"a".repeat(100_000)] {
+    for junk in [
+        "",
+        "npub",
+        "npub1",
+        "npub1x",
+        &npub[..npub.len() - 1],
+        &npub.replace('8', "9"),
+        "Npub180cvv",
+        "lnbc1",
+        "💜",
+        &"a".repeat(100_000),
+    ] {
         assert_eq!(text(&client, &decoded(junk)).await, None, "{junk:.50}");
     }
     let nsec = "nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe5";
@@ -363,5 +411,9 @@ async fn workers_can_be_asked_for_where_there_are_none() {
     }
     assert_eq!(text(&client, "SELECT bigbrotr.run_service(NULL)").await, None);
     assert_eq!(text(&client, "SELECT bigbrotr.stop_workers()").await.as_deref(), Some("0"));
-    assert_eq!(text(&client, "SELECT bigbrotr.start_workers()").await.as_deref(), Some("0"), "the database is not listed");
+    assert_eq!(
+        text(&client, "SELECT bigbrotr.start_workers()").await.as_deref(),
+        Some("0"),
+        "the database is not listed"
+    );
 }

@@ -8,11 +8,53 @@ use crate::support::{cluster, database, event, quote, text, try_text};
 fn texts() -> Vec<String> {
     let valid = event(0, "hello");
     let mut texts: Vec<String> = [
-        "", " ", "\n", "\u{1}", "\u{7f}", "\u{feff}", "\u{fffd}", "💜", "NULL", "null", "true", "0", "-1", "1e999999", "[]", "{}", "[[]]", "{\"a\":}",
-        "\"", "\\", "'", "''", "$1", "%s%n", "../../etc/passwd", "<script>", "; DROP TABLE bigbrotr.event", "wss://", "wss:///", "ws://[", "ws://[::1",
-        "wss://a.com:99999", "wss://%00", "wss://\u{0430}pple.com", "wss://xn--a", "wss://a..com", "nsec1", "npub1", "note1\u{0}".trim_end_matches('\0'),
-        "{\"id\":null}", "{\"id\":\"\\ud800\"}", "{\"content\":\"\\u0000\"}", "{\"kinds\":[99999999999999999999]}", "{\"since\":1e400}",
-        "\\ud83d\\ude00", "\u{202e}gpj.exe", "{\"a\":1,\"a\":2}",
+        "",
+        " ",
+        "\n",
+        "\u{1}",
+        "\u{7f}",
+        "\u{feff}",
+        "\u{fffd}",
+        "💜",
+        "NULL",
+        "null",
+        "true",
+        "0",
+        "-1",
+        "1e999999",
+        "[]",
+        "{}",
+        "[[]]",
+        "{\"a\":}",
+        "\"",
+        "\\",
+        "'",
+        "''",
+        "$1",
+        "%s%n",
+        "../../etc/passwd",
+        "<script>",
+        "; DROP TABLE bigbrotr.event",
+        "wss://",
+        "wss:///",
+        "ws://[",
+        "ws://[::1",
+        "wss://a.com:99999",
+        "wss://%00",
+        "wss://\u{0430}pple.com",
+        "wss://xn--a",
+        "wss://a..com",
+        "nsec1",
+        "npub1",
+        "note1\u{0}".trim_end_matches('\0'),
+        "{\"id\":null}",
+        "{\"id\":\"\\ud800\"}",
+        "{\"content\":\"\\u0000\"}",
+        "{\"kinds\":[99999999999999999999]}",
+        "{\"since\":1e400}",
+        "\\ud83d\\ude00",
+        "\u{202e}gpj.exe",
+        "{\"a\":1,\"a\":2}",
     ]
     .map(str::to_owned)
     .into();
@@ -28,7 +70,12 @@ fn texts() -> Vec<String> {
     texts.push(format!("{{\"kinds\":[{}1]}}", "1,".repeat(20_000)));
     texts.push(format!("npub1{}", "q".repeat(100_000)));
     // An event with each of its bytes in turn taken out, one in ten.
-    texts.extend((0..valid.len()).step_by(10).filter(|n| valid.is_char_boundary(*n)).map(|n| format!("{}{}", &valid[..n], &valid[n + 1..])));
+    texts.extend(
+        (0..valid.len())
+            .step_by(10)
+            .filter(|n| valid.is_char_boundary(*n))
+            .map(|n| format!("{}{}", &valid[..n], &valid[n + 1..])),
+    );
     texts.push(format!("{valid}{valid}"));
     texts.push(valid.replace("[[", "[[[").replace("]]", "]]]"));
     texts
@@ -87,7 +134,8 @@ async fn garbage_gets_an_answer_and_never_a_crash() {
             }
         }
     }
-    for bytes in ["''", "'\\x00'", "'\\xff'", "decode(repeat('ff', 100000), 'hex')", "decode(repeat('00', 32), 'hex')"] {
+    for bytes in ["''", "'\\x00'", "'\\xff'", "decode(repeat('ff', 100000), 'hex')", "decode(repeat('00', 32), 'hex')"]
+    {
         let bytes = format!("{bytes}::bytea");
         for call in ["bigbrotr.npub($1)", "bigbrotr.note($1)"] {
             judge(&client, call, &bytes, true).await;
@@ -121,12 +169,24 @@ async fn judge(client: &Client, call: &str, argument: &str, may_fail: bool) {
 async fn null_gives_null_or_says_why_not() {
     let (_, client) = database().await;
     for call in [
-        "normalize_relay_url(NULL)", "event_id(NULL)", "event_verify(NULL)", "canonical_json(NULL)", "content_hash(NULL)", "npub(NULL)", "note(NULL)",
-        "nip19_decode(NULL)", "run_service(NULL)", "event_json(NULL::bigbrotr.event)",
+        "normalize_relay_url(NULL)",
+        "event_id(NULL)",
+        "event_verify(NULL)",
+        "canonical_json(NULL)",
+        "content_hash(NULL)",
+        "npub(NULL)",
+        "note(NULL)",
+        "nip19_decode(NULL)",
+        "run_service(NULL)",
+        "event_json(NULL::bigbrotr.event)",
     ] {
         assert_eq!(text(&client, &format!("SELECT bigbrotr.{call}")).await, None, "{call}");
     }
     for call in ["extract_relay_urls(NULL)", "relays_of(NULL)"] {
-        assert_eq!(text(&client, &format!("SELECT count(*) FROM bigbrotr.{call}")).await.as_deref(), Some("0"), "{call}");
+        assert_eq!(
+            text(&client, &format!("SELECT count(*) FROM bigbrotr.{call}")).await.as_deref(),
+            Some("0"),
+            "{call}"
+        );
     }
 }

@@ -60,7 +60,9 @@ async fn sightings_are_found_by_index_from_either_side() {
 
     let relays_of = format!("SELECT * FROM bigbrotr.relays_of('{id}')");
     assert_eq!(rows(&client, &relays_of).await.len(), 10);
-    let both = format!("SELECT relay_url, seen_at FROM bigbrotr.event_relay WHERE event_id = '{id}' EXCEPT SELECT * FROM bigbrotr.relays_of('{id}')");
+    let both = format!(
+        "SELECT relay_url, seen_at FROM bigbrotr.event_relay WHERE event_id = '{id}' EXCEPT SELECT * FROM bigbrotr.relays_of('{id}')"
+    );
     assert_eq!(rows(&client, &both).await, Vec::<String>::new(), "both ways of asking agree");
     let body = text(&client, "SELECT prosrc FROM pg_proc WHERE proname = 'relays_of'").await.expect("a body");
     let shown = plan(&client, &body.replace("relays_of.event_id", &format!("'{id}'::bytea"))).await;
@@ -75,26 +77,31 @@ async fn filters_use_the_indexes_of_events() {
     client
         .batch_execute(
             "INSERT INTO bigbrotr.event (id, pubkey, created_at, kind, tags, content, sig)
-             SELECT sha256(('t' || n)::bytea), '\\x01', 1700000000 + n, 30023, jsonb_build_array(jsonb_build_array('t', 'topic' || n % 1000)), '', '\\x00'
+             SELECT sha256(('t' || n)::bytea), '\\x01', 1700000000 + n, 7, jsonb_build_array(jsonb_build_array('t', 'topic' || n % 1000)), '', '\\x00'
              FROM generate_series(1, 5000) AS n",
         )
         .await
         .expect("filled");
     client.batch_execute("ANALYZE").await.expect("analyzed");
     let id = text(&client, "SELECT encode(id, 'hex') FROM bigbrotr.event WHERE seq = 10000").await.expect("an id");
-    let pubkey = text(&client, "SELECT encode(pubkey, 'hex') FROM bigbrotr.event WHERE seq = 10000").await.expect("a key");
+    let pubkey =
+        text(&client, "SELECT encode(pubkey, 'hex') FROM bigbrotr.event WHERE seq = 10000").await.expect("a key");
     for (filter, index, most) in [
         (format!(r#"{{"ids":["{id}"]}}"#), "event_id_idx", 10.0),
         (format!(r#"{{"authors":["{pubkey}"],"limit":20}}"#), "event_pubkey_created_at_idx", 500.0),
-        (r#"{"#t":["topic7"]}"#.to_owned(), "event_tag_idx", 100.0),
+        ("{\"#t\":[\"topic7\"]}".to_owned(), "event_tag_idx", 100.0),
         (r#"{"limit":20}"#.to_owned(), "event_pkey", 100.0),
-        (r#"{"kinds":[30023],"limit":20}"#.to_owned(), "event_", 500.0),
+        (r#"{"kinds":[7],"limit":20}"#.to_owned(), "event_", 500.0),
     ] {
         let condition = format!("SELECT bigbrotr.filter_condition('{filter}')");
         let condition = text(&client, &condition).await.expect("a condition");
-        let limit = text(&client, &format!("SELECT coalesce(bigbrotr.filter_limit('{filter}')::text, 'ALL')")).await.expect("a limit");
+        let limit = text(&client, &format!("SELECT coalesce(bigbrotr.filter_limit('{filter}')::text, 'ALL')"))
+            .await
+            .expect("a limit");
         for table in ["event", "visible_event"] {
-            let sql = format!("SELECT * FROM bigbrotr.{table} AS e WHERE {condition} ORDER BY e.created_at DESC, e.id LIMIT {limit}");
+            let sql = format!(
+                "SELECT * FROM bigbrotr.{table} AS e WHERE {condition} ORDER BY e.created_at DESC, e.id LIMIT {limit}"
+            );
             let shown = plan(&client, &sql).await;
             assert!(shown.contains(index) && !shown.contains("Seq Scan on event "), "{filter}:\n{shown}");
             assert!(most_rows(&shown) <= most, "{filter}:\n{shown}");

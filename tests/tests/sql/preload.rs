@@ -8,7 +8,8 @@ use crate::support::{event, quote, rows, text};
 async fn without_preload_there_is_a_warning_and_the_functions_work() {
     let cluster = Cluster::start(ClusterOptions::default());
     cluster.create_database("plain").await;
-    let output = cluster.psql_command().args(["-d", "plain", "-c", "CREATE EXTENSION bigbrotr"]).output().expect("psql runs");
+    let output =
+        cluster.psql_command().args(["-d", "plain", "-c", "CREATE EXTENSION bigbrotr"]).output().expect("psql runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("WARNING:") && said.contains("HINT:") && said.contains("shared_preload_libraries"), "{said}");
@@ -23,7 +24,10 @@ async fn without_preload_there_is_a_warning_and_the_functions_work() {
     assert_eq!(text(&client, "SELECT bigbrotr.start_workers()").await.as_deref(), Some("0"));
     // In a session of its own, so that the library is loaded by the first function called.
     let client = cluster.connect("plain").await;
-    assert_eq!(text(&client, "SELECT bigbrotr.normalize_relay_url('wss://nos.lol/')").await.as_deref(), Some("wss://nos.lol"));
+    assert_eq!(
+        text(&client, "SELECT bigbrotr.normalize_relay_url('wss://nos.lol/')").await.as_deref(),
+        Some("wss://nos.lol")
+    );
     assert_eq!(text(&client, "SELECT coverage FROM bigbrotr.relay_status").await, None);
 }
 

@@ -66,7 +66,8 @@ async fn settings_are_those_of_the_contract() {
             format!("bigbrotr.{name}|{kind}|{unit}|{default}|{context}")
         })
         .collect();
-    let found = "SELECT name, vartype, coalesce(unit, ''), boot_val, context FROM pg_settings WHERE name LIKE 'bigbrotr.%'
+    let found =
+        "SELECT name, vartype, coalesce(unit, ''), boot_val, context FROM pg_settings WHERE name LIKE 'bigbrotr.%'
                  ORDER BY name COLLATE \"C\"";
     assert_eq!(rows(&client, found).await, wanted);
     let undescribed = "SELECT name FROM pg_settings WHERE name LIKE 'bigbrotr.%'
@@ -78,7 +79,12 @@ async fn settings_are_those_of_the_contract() {
 async fn number_ranges_hold_at_both_ends() {
     let client = superuser().await;
     client.batch_execute("LOAD 'bigbrotr'").await.expect("superusers may load it");
-    for row in rows(&client, "SELECT name, min_val, max_val, context FROM pg_settings WHERE name LIKE 'bigbrotr.%' AND vartype = 'integer'").await {
+    for row in rows(
+        &client,
+        "SELECT name, min_val, max_val, context FROM pg_settings WHERE name LIKE 'bigbrotr.%' AND vartype = 'integer'",
+    )
+    .await
+    {
         let mut parts = row.split('|');
         let mut next = || parts.next().expect("four columns").to_owned();
         let (name, min, max, context) = (next(), next(), next(), next());
@@ -113,18 +119,46 @@ async fn bad_texts_are_refused_with_a_reason() {
         (
             "sync_filter",
             vec![
-                "", "x", "[]", "null", "{", "{\"kinds\":[-1]}", "{\"kinds\":[65536]}", "{\"kinds\":1}", "{\"since\":1}",
-                "{\"until\":1}", "{\"limit\":1}", "{\"ids\":[\"00\"]}", "{\"nonsense\":[]}", "{\"#long\":[\"a\"]}", "{} {}",
+                "",
+                "x",
+                "[]",
+                "null",
+                "{",
+                "{\"kinds\":[-1]}",
+                "{\"kinds\":[65536]}",
+                "{\"kinds\":1}",
+                "{\"since\":1}",
+                "{\"until\":1}",
+                "{\"limit\":1}",
+                "{\"ids\":[\"00\"]}",
+                "{\"nonsense\":[]}",
+                "{\"#long\":[\"a\"]}",
+                "{} {}",
             ],
         ),
     ] {
         for value in values {
-            let statement = assignment(&format!("bigbrotr.{name}"), &quote(value), if name == "databases" { "sighup" } else { "superuser" });
+            let statement = assignment(
+                &format!("bigbrotr.{name}"),
+                &quote(value),
+                if name == "databases" { "sighup" } else { "superuser" },
+            );
             explained(&statement, &refusal(&client, &statement).await);
         }
     }
     for name in ["tor_proxy", "i2p_proxy", "loki_proxy"] {
-        for value in ["x", "localhost:9050", "http://a:1", "socks5://", "socks5://a", "socks5://a:0", "socks5://a:65536", "socks5://a:b", "socks5://u@a:1", "socks5:// :1"] {
+        for value in [
+            "x",
+            "localhost:9050",
+            "http://a:1",
+            "socks5://",
+            "socks5://a",
+            "socks5://a:0",
+            "socks5://a:65536",
+            "socks5://a:b",
+            "socks5://u@a:1",
+            "socks5:// :1",
+        ] {
             let statement = format!("SET bigbrotr.{name} = {}", quote(value));
             explained(&statement, &refusal(&client, &statement).await);
         }
@@ -148,7 +182,10 @@ async fn good_texts_are_taken_as_written() {
         ("seed_file", vec!["/nowhere/at/all", ""]),
     ] {
         for value in values {
-            client.batch_execute(&format!("SET bigbrotr.{name} = {}", quote(value))).await.unwrap_or_else(|e| panic!("{name} = {value}: {e:?}"));
+            client
+                .batch_execute(&format!("SET bigbrotr.{name} = {}", quote(value)))
+                .await
+                .unwrap_or_else(|e| panic!("{name} = {value}: {e:?}"));
             assert_eq!(text(&client, &format!("SHOW bigbrotr.{name}")).await.as_deref(), Some(value));
         }
     }
@@ -170,7 +207,10 @@ async fn misspelt_settings_are_refused_where_the_server_can() {
 #[tokio::test]
 async fn a_database_can_have_settings_of_its_own() {
     let (name, client) = database().await;
-    client.batch_execute(&format!("ALTER DATABASE {name} SET bigbrotr.sync_filter = '{{\"kinds\":[0]}}'")).await.expect("set");
+    client
+        .batch_execute(&format!("ALTER DATABASE {name} SET bigbrotr.sync_filter = '{{\"kinds\":[0]}}'"))
+        .await
+        .expect("set");
     let later = cluster().connect(&name).await;
     assert_eq!(text(&later, "SHOW bigbrotr.sync_filter").await.as_deref(), Some("{\"kinds\":[0]}"));
     let same = "SELECT bigbrotr.sync_filter_hash() = bigbrotr.content_hash('{\"kinds\": [0]}')";

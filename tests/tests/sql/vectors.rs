@@ -36,9 +36,14 @@ async fn event_vectors_are_archived_exactly_or_quarantined_with_their_reason() {
                 assert_eq!(text(&client, &insert).await.as_deref(), Some("0"), "{name}: known");
                 let computed = format!("SELECT encode(bigbrotr.event_id({}), 'hex')", quote(&json));
                 assert_eq!(text(&client, &computed).await, Some(id(&json)), "{name}");
-                let stored = format!("SELECT bigbrotr.event_json(e) FROM bigbrotr.event AS e WHERE id = '\\x{}'", id(&json));
+                let stored =
+                    format!("SELECT bigbrotr.event_json(e) FROM bigbrotr.event AS e WHERE id = '\\x{}'", id(&json));
                 let stored = text(&client, &stored).await.expect("it is archived");
-                assert_eq!(serde_json::from_str::<Value>(&stored).ok(), serde_json::from_str(&json).ok(), "{name}: {stored}");
+                assert_eq!(
+                    serde_json::from_str::<Value>(&stored).ok(),
+                    serde_json::from_str(&json).ok(),
+                    "{name}: {stored}"
+                );
                 let again = format!("SELECT bigbrotr.event_verify({})", quote(&stored));
                 assert_eq!(text(&client, &again).await.as_deref(), Some("t"), "{name}: what comes out goes in");
             } else {
@@ -94,7 +99,11 @@ async fn damaged_events_are_quarantined_each_with_its_own_reason() {
         "[".repeat(50_000),
     ];
     let list: Vec<_> = damaged.iter().map(|json| quote(json)).collect();
-    let insert = format!("SELECT bigbrotr.event_insert(ARRAY[{}, {}, NULL], 'wss://relay.damus.io')", list.join(","), quote(&good));
+    let insert = format!(
+        "SELECT bigbrotr.event_insert(ARRAY[{}, {}, NULL], 'wss://relay.damus.io')",
+        list.join(","),
+        quote(&good)
+    );
     assert_eq!(text(&client, &insert).await.as_deref(), Some("1"), "the refused ones do not stop the good one");
     assert_eq!(rows(&client, "SELECT reason FROM bigbrotr.quarantine").await.len(), damaged.len());
     let vague = "SELECT reason FROM bigbrotr.quarantine WHERE coalesce(length(reason), 0) < 3";
@@ -116,7 +125,8 @@ async fn url_vectors_give_their_keys() {
         if input.contains('\0') {
             continue; // no SQL text
         }
-        let keys: Vec<_> = case["expected"].as_array().expect("pieces").iter().filter(|piece| piece["key"].is_string()).collect();
+        let keys: Vec<_> =
+            case["expected"].as_array().expect("pieces").iter().filter(|piece| piece["key"].is_string()).collect();
         let normalized = text(&client, &format!("SELECT bigbrotr.normalize_relay_url({})", quote(input))).await;
         let expected = if keys.len() == 1 { keys[0]["key"].as_str().map(str::to_owned) } else { None };
         assert_eq!(normalized, expected, "{input:?}");
@@ -128,7 +138,11 @@ async fn url_vectors_give_their_keys() {
         let mut wanted: Vec<String> = Vec::new();
         for piece in keys {
             let recovered = if piece["recovered"] == json!(true) { "t" } else { "f" };
-            let row = format!("{}|{}|{recovered}", piece["key"].as_str().unwrap_or_default(), piece["network"].as_str().unwrap_or_default());
+            let row = format!(
+                "{}|{}|{recovered}",
+                piece["key"].as_str().unwrap_or_default(),
+                piece["network"].as_str().unwrap_or_default()
+            );
             if !wanted.contains(&row) {
                 wanted.push(row);
             }
@@ -145,7 +159,14 @@ async fn url_vectors_give_their_keys() {
 #[tokio::test]
 async fn private_addresses_are_admitted_only_when_asked() {
     let (_, client) = database().await;
-    for url in ["ws://127.0.0.1:7777", "ws://localhost:7777", "ws://relay:7777", "ws://printer.local", "ws://10.0.0.1", "ws://[::1]:1"] {
+    for url in [
+        "ws://127.0.0.1:7777",
+        "ws://localhost:7777",
+        "ws://relay:7777",
+        "ws://printer.local",
+        "ws://10.0.0.1",
+        "ws://[::1]:1",
+    ] {
         let sql = format!("SELECT bigbrotr.normalize_relay_url({})", quote(url));
         client.batch_execute("SET bigbrotr.allow_private_addresses = off").await.expect("off");
         assert_eq!(text(&client, &sql).await, None, "{url}");
