@@ -79,9 +79,7 @@ pub async fn run(plan: &Plan) {
     size::print(&client, events, needed).await;
 
     let new = (events / 100).max(1);
-    for json in
-        generator.corpus(new, &Spec { created_at: generate::now()..generate::now() + 2, ..Spec::default() })
-    {
+    for json in generator.corpus(new, &Spec { created_at: generate::now()..generate::now() + 2, ..Spec::default() }) {
         for relay in relays.iter().take(copies) {
             relay.add(&json);
         }
