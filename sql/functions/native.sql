@@ -90,9 +90,10 @@ CREATE FUNCTION bigbrotr.tag_hashes(tags jsonb) RETURNS integer[]
 COMMENT ON FUNCTION bigbrotr.tag_hashes(jsonb) IS 'tag_hash of every one-letter tag that has a value, sorted, each once.';
 
 CREATE FUNCTION bigbrotr.d_tag(tags jsonb) RETURNS text
-  -- strict: in the default mode the filter would look into each tag and never see it as an array. Not STRICT: it is inlined.
+  -- strict: in the default mode the filter would look into each tag and never see it as an array. Silent: what is no array
+  -- has no tag. Not STRICT: it is inlined.
   LANGUAGE sql IMMUTABLE PARALLEL SAFE
-  AS $$ SELECT COALESCE(pg_catalog.jsonb_path_query_first(tags, 'strict $[*] ? (@[0] == "d")') OPERATOR(pg_catalog.->>) 1, '') $$;
+  AS $$ SELECT COALESCE(pg_catalog.jsonb_path_query_first(tags, 'strict $[*] ? (@[0] == "d")', '{}', true) OPERATOR(pg_catalog.->>) 1, '') $$;
 COMMENT ON FUNCTION bigbrotr.d_tag(jsonb) IS 'Value of the first d tag, empty without one (NIP-01 addressable events).';
 
 CREATE FUNCTION bigbrotr.filter_condition(filter text) RETURNS text

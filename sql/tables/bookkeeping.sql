@@ -10,6 +10,7 @@ CREATE TABLE bigbrotr.stat_cycles (
 );
 CREATE INDEX stat_cycles_finished_at_idx ON bigbrotr.stat_cycles (finished_at);
 COMMENT ON TABLE bigbrotr.stat_cycles IS 'Cycles of the services that did something or failed, kept for bigbrotr.history_retention.';
+COMMENT ON SEQUENCE bigbrotr.stat_cycles_id_seq IS 'Numbers of cycles.';
 COMMENT ON COLUMN bigbrotr.stat_cycles.id IS 'Local number.';
 COMMENT ON COLUMN bigbrotr.stat_cycles.service IS 'seeder, finder, validator, monitor, synchronizer or refresher.';
 COMMENT ON COLUMN bigbrotr.stat_cycles.started_at IS 'When it began.';

@@ -10,6 +10,7 @@ CREATE TABLE bigbrotr.quarantine (
 CREATE INDEX quarantine_seen_at_idx ON bigbrotr.quarantine (seen_at);
 COMMENT ON TABLE bigbrotr.quarantine IS
   'What was refused, as raw bytes, each once: kept for bigbrotr.quarantine_retention and at most 100,000 rows. Never in the archive.';
+COMMENT ON SEQUENCE bigbrotr.quarantine_id_seq IS 'Numbers of refused bytes, in the order they came.';
 COMMENT ON COLUMN bigbrotr.quarantine.id IS 'Local number.';
 COMMENT ON COLUMN bigbrotr.quarantine.relay_id IS 'Which relay sent it first; NULL: it came through SQL without one.';
 COMMENT ON COLUMN bigbrotr.quarantine.seen_at IS 'When it was first seen.';

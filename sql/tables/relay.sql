@@ -7,6 +7,7 @@ CREATE TABLE bigbrotr.relay (
 );
 COMMENT ON TABLE bigbrotr.relay IS
   'Relays that have answered as Nostr relays. Rows are never deleted: a relay that dies keeps its history.';
+COMMENT ON SEQUENCE bigbrotr.relay_id_seq IS 'Numbers of relays. Never given twice.';
 COMMENT ON COLUMN bigbrotr.relay.id IS 'Short local number, used in the large tables.';
 COMMENT ON COLUMN bigbrotr.relay.url IS 'Canonical key: scheme://host[:port][/path], no root slash.';
 COMMENT ON COLUMN bigbrotr.relay.network IS 'Network the host belongs to.';

@@ -6,7 +6,7 @@
 CREATE FUNCTION bigbrotr.expiration(tags jsonb) RETURNS bigint
   LANGUAGE sql IMMUTABLE PARALLEL SAFE
   -- Beyond 18 digits it is further away than time is kept: as good as none, and no cast to fail.
-  AS $$ SELECT (pg_catalog.jsonb_path_query_first(tags, 'strict $[*] ? (@[0] == "expiration" && @[1] like_regex "^0*[0-9]{1,18}$")')
+  AS $$ SELECT (pg_catalog.jsonb_path_query_first(tags, 'strict $[*] ? (@[0] == "expiration" && @[1] like_regex "^0*[0-9]{1,18}$")', '{}', true)
                 OPERATOR(pg_catalog.->>) 1)::bigint $$;
 COMMENT ON FUNCTION bigbrotr.expiration(jsonb) IS 'Unix seconds of the first well-formed expiration tag (NIP-40), NULL without one.';
 

@@ -82,7 +82,7 @@ fn database() -> String {
 fn run_service(service: &str) -> bool {
     let Ok(kind) = service.parse::<ServiceKind>() else {
         refuse(
-            &format!("there is no service {service:?}"),
+            &format!("there is no service {:?}", service.chars().take(40).collect::<String>()),
             "One of seeder, finder, validator, monitor, synchronizer, refresher.",
         );
     };

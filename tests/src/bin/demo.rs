@@ -236,7 +236,7 @@ const QUERIES: &str = r#"  -- which relays exist, how healthy are they, what do 
   SELECT url, online, rtt_open_ms, software, event_count, coverage FROM bigbrotr.relay_status;
 
   -- the newest notes, as a relay would return them
-  SELECT to_timestamp(created_at), bigbrotr.npub(pubkey), left(content, 60)
+  SELECT to_timestamp(created_at), bigbrotr.npub(pubkey), left(regexp_replace(content, '\s+', ' ', 'g'), 50) AS note
   FROM bigbrotr.query('{"kinds": [1], "limit": 10}');
 
   -- which relays hold the newest event?

@@ -1,0 +1,12 @@
+//! The public interface in SQL, called as users call it: functions, settings, roles, comments, dump and restore, plans.
+
+mod comments;
+mod dump;
+mod functions;
+mod garbage;
+mod plans;
+mod preload;
+mod roles;
+mod settings;
+mod support;
+mod vectors;

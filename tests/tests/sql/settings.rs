@@ -1,0 +1,235 @@
+//! Every setting of the contract: its type, unit, default and context, its descriptions, and what it refuses.
+
+use tokio_postgres::error::{DbError, SqlState};
+
+use crate::support::{cluster, database, quote, refusal, rows, superuser, text};
+
+/// name, type, unit, default, context (R: reload, S: superuser), as in the contract.
+const SETTINGS: [(&str, &str, &str, &str, char); 45] = [
+    ("databases", "string", "", "", 'R'),
+    ("seeder_enabled", "bool", "", "on", 'R'),
+    ("finder_enabled", "bool", "", "on", 'R'),
+    ("validator_enabled", "bool", "", "on", 'R'),
+    ("monitor_enabled", "bool", "", "on", 'R'),
+    ("synchronizer_enabled", "bool", "", "on", 'R'),
+    ("refresher_enabled", "bool", "", "on", 'R'),
+    ("synchronizer_workers", "integer", "", "1", 'R'),
+    ("finder_interval", "integer", "s", "300", 'S'),
+    ("validator_interval", "integer", "s", "60", 'S'),
+    ("monitor_interval", "integer", "s", "3600", 'S'),
+    ("synchronizer_interval", "integer", "s", "60", 'S'),
+    ("refresher_interval", "integer", "s", "300", 'S'),
+    ("validator_concurrency", "integer", "", "512", 'S'),
+    ("monitor_concurrency", "integer", "", "200", 'S'),
+    ("synchronizer_concurrency", "integer", "", "64", 'S'),
+    ("worker_threads", "integer", "", "2", 'S'),
+    ("worker_memory", "integer", "MB", "256", 'S'),
+    ("networks", "string", "", "clearnet", 'S'),
+    ("tor_proxy", "string", "", "", 'S'),
+    ("i2p_proxy", "string", "", "", 'S'),
+    ("loki_proxy", "string", "", "", 'S'),
+    ("allow_private_addresses", "bool", "", "off", 'S'),
+    ("connect_timeout", "integer", "ms", "10000", 'S'),
+    ("request_timeout", "integer", "ms", "10000", 'S'),
+    ("idle_timeout", "integer", "ms", "60000", 'S'),
+    ("max_message_size", "integer", "kB", "4096", 'S'),
+    ("max_event_size", "integer", "kB", "1024", 'S'),
+    ("page_limit", "integer", "", "500", 'S'),
+    ("sync_filter", "string", "", "{}", 'S'),
+    ("sync_since", "integer", "", "0", 'S'),
+    ("sync_lag", "integer", "s", "30", 'S'),
+    ("event_retention", "integer", "s", "0", 'S'),
+    ("archive_max_size", "integer", "MB", "0", 'S'),
+    ("min_disk_free", "integer", "MB", "2048", 'S'),
+    ("vanish_enabled", "bool", "", "on", 'S'),
+    ("auth_enabled", "bool", "", "off", 'S'),
+    ("publish_enabled", "bool", "", "off", 'S'),
+    ("monitor_checks", "string", "", "nip11,rtt,ssl,dns,geo,net,http", 'S'),
+    ("publish_relays", "string", "", "", 'S'),
+    ("seed_file", "string", "", "", 'S'),
+    ("secret_key_file", "string", "", "", 'S'),
+    ("geoip_city_file", "string", "", "", 'S'),
+    ("geoip_asn_file", "string", "", "", 'S'),
+    ("history_retention", "integer", "s", "2592000", 'S'),
+];
+const LAST: (&str, &str, &str, &str, char) = ("quarantine_retention", "integer", "s", "2592000", 'S');
+
+#[tokio::test]
+async fn settings_are_those_of_the_contract() {
+    let (_, client) = database().await;
+    let mut wanted: Vec<_> = SETTINGS.iter().chain([&LAST]).collect();
+    wanted.sort();
+    let wanted: Vec<_> = wanted
+        .into_iter()
+        .map(|(name, kind, unit, default, context)| {
+            let context = if *context == 'R' { "sighup" } else { "superuser" };
+            format!("bigbrotr.{name}|{kind}|{unit}|{default}|{context}")
+        })
+        .collect();
+    let found =
+        "SELECT name, vartype, coalesce(unit, ''), boot_val, context FROM pg_settings WHERE name LIKE 'bigbrotr.%'
+                 ORDER BY name COLLATE \"C\"";
+    assert_eq!(rows(&client, found).await, wanted);
+    let undescribed = "SELECT name FROM pg_settings WHERE name LIKE 'bigbrotr.%'
+                       AND (coalesce(short_desc, '') !~ '\\w.*\\.$' OR coalesce(extra_desc, '') !~ '\\w.*\\.$' OR category = '')";
+    assert_eq!(rows(&client, undescribed).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn number_ranges_hold_at_both_ends() {
+    let client = superuser().await;
+    client.batch_execute("LOAD 'bigbrotr'").await.expect("superusers may load it");
+    for row in rows(
+        &client,
+        "SELECT name, min_val, max_val, context FROM pg_settings WHERE name LIKE 'bigbrotr.%' AND vartype = 'integer'",
+    )
+    .await
+    {
+        let mut parts = row.split('|');
+        let mut next = || parts.next().expect("four columns").to_owned();
+        let (name, min, max, context) = (next(), next(), next(), next());
+        let (low, high) = (min.parse::<i64>().expect("a number") - 1, max.parse::<i64>().expect("a number") + 1);
+        for bad in [low.to_string(), high.to_string(), "'many'".into(), "'5 parsecs'".into(), "''".into()] {
+            let error = refusal(&client, &assignment(&name, &bad, &context)).await;
+            assert_eq!(error.code(), &SqlState::INVALID_PARAMETER_VALUE, "{name} = {bad}: {error:?}");
+        }
+        if context == "superuser" {
+            for good in [min, max] {
+                client.batch_execute(&format!("SET {name} = {good}")).await.expect("in range");
+            }
+        }
+    }
+}
+
+/// Settings of the launcher exist in the configuration only; ALTER SYSTEM checks a value before it writes it.
+fn assignment(name: &str, value: &str, context: &str) -> String {
+    if context == "superuser" { format!("SET {name} = {value}") } else { format!("ALTER SYSTEM SET {name} = {value}") }
+}
+
+#[tokio::test]
+async fn bad_texts_are_refused_with_a_reason() {
+    let (_, client) = database().await;
+    let long_list = (0..33).map(|n| format!("d{n}")).collect::<Vec<_>>().join(",");
+    let long_name = "x".repeat(64);
+    for (name, values) in [
+        ("databases", vec!["a,,b", ",", "a,", "\"unclosed", "\"\"", "a\"b", "\"a\"b", &long_list, &long_name]),
+        ("networks", vec!["clear", "clearnet,,tor", "clearnet tor", "CLEARNET;", "\"clearnet"]),
+        ("monitor_checks", vec!["nip12", "rtt,", "rtt ssl"]),
+        ("publish_relays", vec!["relay", "http://a.com", "wss://", "wss://a.com,nonsense", "wss://relay.damus.io,,"]),
+        (
+            "sync_filter",
+            vec![
+                "",
+                "x",
+                "[]",
+                "null",
+                "{",
+                "{\"kinds\":[-1]}",
+                "{\"kinds\":[65536]}",
+                "{\"kinds\":1}",
+                "{\"since\":1}",
+                "{\"until\":1}",
+                "{\"limit\":1}",
+                "{\"ids\":[\"00\"]}",
+                "{\"nonsense\":[]}",
+                "{\"#long\":[\"a\"]}",
+                "{} {}",
+            ],
+        ),
+    ] {
+        for value in values {
+            let statement = assignment(
+                &format!("bigbrotr.{name}"),
+                &quote(value),
+                if name == "databases" { "sighup" } else { "superuser" },
+            );
+            explained(&statement, &refusal(&client, &statement).await);
+        }
+    }
+    for name in ["tor_proxy", "i2p_proxy", "loki_proxy"] {
+        for value in [
+            "x",
+            "localhost:9050",
+            "http://a:1",
+            "socks5://",
+            "socks5://a",
+            "socks5://a:0",
+            "socks5://a:65536",
+            "socks5://a:b",
+            "socks5://u@a:1",
+            "socks5:// :1",
+        ] {
+            let statement = format!("SET bigbrotr.{name} = {}", quote(value));
+            explained(&statement, &refusal(&client, &statement).await);
+        }
+    }
+}
+
+fn explained(statement: &str, error: &DbError) {
+    assert_eq!(error.code(), &SqlState::INVALID_PARAMETER_VALUE, "{statement}: {error:?}");
+    assert!(error.detail().is_some_and(|detail| detail.len() > 10), "{statement}: {error:?}");
+}
+
+#[tokio::test]
+async fn good_texts_are_taken_as_written() {
+    let (_, client) = database().await;
+    for (name, values) in [
+        ("networks", vec!["clearnet", "tor,i2p, loki ,clearnet", ""]),
+        ("monitor_checks", vec!["rtt", "nip11, rtt", ""]),
+        ("tor_proxy", vec!["socks5://127.0.0.1:9050", "socks5h://tor:9050", "socks5://[::1]:9050", ""]),
+        ("publish_relays", vec!["wss://relay.damus.io", "wss://relay.damus.io, ws://127.0.0.1:7777", ""]),
+        ("sync_filter", vec!["{}", "{\"kinds\":[0,3,10002]}", "{\"authors\":[],\"#t\":[\"nostr\"]}"]),
+        ("seed_file", vec!["/nowhere/at/all", ""]),
+    ] {
+        for value in values {
+            client
+                .batch_execute(&format!("SET bigbrotr.{name} = {}", quote(value)))
+                .await
+                .unwrap_or_else(|e| panic!("{name} = {value}: {e:?}"));
+            assert_eq!(text(&client, &format!("SHOW bigbrotr.{name}")).await.as_deref(), Some(value));
+        }
+    }
+    let names = r#"ALTER SYSTEM SET bigbrotr.databases = 'a, "Odd, ""name""", b'"#;
+    client.batch_execute(names).await.expect("a list of names");
+    client.batch_execute("ALTER SYSTEM RESET bigbrotr.databases").await.expect("reset");
+}
+
+#[tokio::test]
+async fn misspelt_settings_are_refused_where_the_server_can() {
+    let (_, client) = database().await;
+    if cluster().root().version.contains("PostgreSQL 13") || cluster().root().version.contains("PostgreSQL 14") {
+        return;
+    }
+    let error = refusal(&client, "SET bigbrotr.sink_filter = '{}'").await;
+    assert_eq!(error.code(), &SqlState::INVALID_NAME);
+}
+
+#[tokio::test]
+async fn a_database_can_have_settings_of_its_own() {
+    let (name, client) = database().await;
+    client
+        .batch_execute(&format!("ALTER DATABASE {name} SET bigbrotr.sync_filter = '{{\"kinds\":[0]}}'"))
+        .await
+        .expect("set");
+    let later = cluster().connect(&name).await;
+    assert_eq!(text(&later, "SHOW bigbrotr.sync_filter").await.as_deref(), Some("{\"kinds\":[0]}"));
+    let same = "SELECT bigbrotr.sync_filter_hash() = bigbrotr.content_hash('{\"kinds\": [0]}')";
+    assert_eq!(text(&later, same).await.as_deref(), Some("t"));
+    let error = refusal(&client, &format!("ALTER DATABASE {name} SET bigbrotr.finder_enabled = off")).await;
+    assert_eq!(error.code(), &SqlState::CANT_CHANGE_RUNTIME_PARAM);
+}
+
+#[tokio::test]
+async fn nobody_but_superusers_changes_or_reads_what_is_secret() {
+    let (_, client) = database().await;
+    client.batch_execute("CREATE ROLE settings_stranger; SET ROLE settings_stranger").await.expect("a role");
+    let error = refusal(&client, "SET bigbrotr.sync_filter = '{}'").await;
+    assert_eq!(error.code(), &SqlState::INSUFFICIENT_PRIVILEGE);
+    for name in ["secret_key_file", "geoip_city_file", "geoip_asn_file"] {
+        let error = refusal(&client, &format!("SHOW bigbrotr.{name}")).await;
+        assert_eq!(error.code(), &SqlState::INSUFFICIENT_PRIVILEGE, "{name}");
+    }
+    let hidden = "SELECT count(*) FROM pg_settings WHERE name = 'bigbrotr.inject_fault'";
+    client.batch_execute("RESET ROLE").await.expect("back");
+    assert_eq!(text(&client, hidden).await.as_deref(), Some("0"));
+}
