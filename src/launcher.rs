@@ -266,7 +266,9 @@ impl Launcher {
             if number == PROBE && matches!(exit, Some(Exit::Left)) {
                 task.backoff.reset();
             } else if number == PROBE {
-                self.watches.entry(index).or_insert_with(Watch::new).not_before = task.not_before;
+                let watch = self.watches.entry(index).or_insert_with(Watch::new);
+                watch.not_before = task.not_before;
+                watch.said = Some(Obstacle::Unreachable);
                 if let Some(name) = shmem::read(|shared| shared.databases[index].name.get().to_owned()) {
                     // The postmaster or the process itself has written to the log.
                     Obstacle::Unreachable.show(index, &name);
@@ -348,7 +350,9 @@ impl Launcher {
         match readiness {
             Readiness::Ready => {
                 if let Some(watch) = self.watches.get_mut(&index) {
-                    watch.said = None;
+                    if let Some(obstacle) = watch.said.take() {
+                        obstacle.clear(index, name);
+                    }
                     watch.backoff.reset();
                 }
                 self.keep_workers(index, name);
