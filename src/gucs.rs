@@ -173,7 +173,7 @@ pub fn register() {
         S,
         SECONDS,
         c"Pause between two cycles of the finder.",
-        c"",
+        c"It follows the archive from where it stopped; bigbrotr.run_service('finder') starts a cycle at once.",
     );
     int(
         c"bigbrotr.validator_interval",
@@ -183,7 +183,7 @@ pub fn register() {
         S,
         SECONDS,
         c"Pause between two cycles of the validator.",
-        c"",
+        c"Each candidate has its own next attempt, from a minute after a failure to a week.",
     );
     int(
         c"bigbrotr.monitor_interval",
@@ -193,7 +193,7 @@ pub fn register() {
         S,
         SECONDS,
         c"Age at which a relay is checked again.",
-        c"",
+        c"Relays that fail are looked at sooner at first, later when they stay silent.",
     );
     int(
         c"bigbrotr.synchronizer_interval",
@@ -203,7 +203,7 @@ pub fn register() {
         S,
         SECONDS,
         c"Pause before a relay is asked again for what is new.",
-        c"",
+        c"A relay that has more to give is not paused.",
     );
     int(
         c"bigbrotr.refresher_interval",
@@ -213,7 +213,7 @@ pub fn register() {
         S,
         SECONDS,
         c"Pause between two cycles of the refresher.",
-        c"",
+        c"Each cycle does a bounded piece of maintenance.",
     );
     int(
         c"bigbrotr.validator_concurrency",
@@ -223,7 +223,7 @@ pub fn register() {
         S,
         PLAIN,
         c"Candidates the validator tries at a time.",
-        c"",
+        c"Each takes a connection for seconds.",
     );
     int(
         c"bigbrotr.monitor_concurrency",
@@ -233,7 +233,7 @@ pub fn register() {
         S,
         PLAIN,
         c"Relays the monitor checks at a time.",
-        c"",
+        c"Each takes a connection and little memory.",
     );
     int(
         c"bigbrotr.synchronizer_concurrency",
@@ -243,7 +243,7 @@ pub fn register() {
         S,
         PLAIN,
         c"Relays a synchronizer talks to at a time.",
-        c"",
+        c"Each of bigbrotr.synchronizer_workers talks to as many.",
     );
     int(
         c"bigbrotr.worker_threads",
@@ -314,7 +314,7 @@ pub fn register() {
         S,
         MILLISECONDS,
         c"Time to the first answer to a request.",
-        c"",
+        c"A relay that lets it pass counts as silent; that is never taken for an empty answer.",
     );
     int(
         c"bigbrotr.idle_timeout",
@@ -324,7 +324,7 @@ pub fn register() {
         S,
         MILLISECONDS,
         c"Time without any frame after which a connection counts as dead.",
-        c"",
+        c"A connection is closed then, and what was fetched is kept.",
     );
     int(
         c"bigbrotr.max_message_size",
@@ -346,7 +346,16 @@ pub fn register() {
         c"Largest event that is archived.",
         c"Larger ones are refused and counted.",
     );
-    int(c"bigbrotr.page_limit", &PAGE_LIMIT, 10, 5_000, S, PLAIN, c"The limit asked of a relay in one request.", c"");
+    int(
+        c"bigbrotr.page_limit",
+        &PAGE_LIMIT,
+        10,
+        5_000,
+        S,
+        PLAIN,
+        c"The limit asked of a relay in one request.",
+        c"A relay that gives less is noticed and asked for what it gives.",
+    );
     text(
         c"bigbrotr.sync_filter",
         &SYNC_FILTER,
@@ -356,7 +365,16 @@ pub fn register() {
         c"What to archive, as a NIP-01 filter.",
         c"Without since, until and limit. Each filter has a ledger of its own in coverage.",
     );
-    int(c"bigbrotr.sync_since", &SYNC_SINCE, 0, i32::MAX, S, PLAIN, c"How far back to archive, in unix seconds.", c"");
+    int(
+        c"bigbrotr.sync_since",
+        &SYNC_SINCE,
+        0,
+        i32::MAX,
+        S,
+        PLAIN,
+        c"How far back to archive, in unix seconds.",
+        c"0: from the beginning. Nothing older is asked for, and coverage counts from here.",
+    );
     int(
         c"bigbrotr.sync_lag",
         &SYNC_LAG,
@@ -365,7 +383,7 @@ pub fn register() {
         S,
         SECONDS,
         c"What is newer than this is archived but not called complete.",
-        c"",
+        c"Events arrive late: what is that young is looked at again.",
     );
     int(
         c"bigbrotr.event_retention",
@@ -375,7 +393,7 @@ pub fn register() {
         S,
         SECONDS,
         c"Age at which events leave the archive; 0 keeps them for ever.",
-        c"",
+        c"Counted by created_at. It also applies to what relays offer again, and the synchronizer asks for nothing older.",
     );
     int(
         c"bigbrotr.archive_max_size",
@@ -385,7 +403,7 @@ pub fn register() {
         S,
         MEGABYTES,
         c"Size of the archive at which the synchronizer pauses; 0: no limit.",
-        c"",
+        c"Events and sightings with their indexes count. The synchronizer says in its activity and in the log that it pauses.",
     );
     int(
         c"bigbrotr.min_disk_free",
@@ -395,14 +413,14 @@ pub fn register() {
         S,
         MEGABYTES,
         c"Free disk space below which the synchronizer pauses; 0: no limit.",
-        c"",
+        c"Looked at on the disk of the data directory. The synchronizer says in its activity and in the log that it pauses.",
     );
     bool(
         c"bigbrotr.vanish_enabled",
         &VANISH_ENABLED,
         S,
         c"Honours requests to vanish (NIP-62) addressed to ALL_RELAYS.",
-        c"",
+        c"What the author wrote up to the request leaves the archive and stays out.",
     );
     bool(
         c"bigbrotr.auth_enabled",
@@ -464,7 +482,7 @@ pub fn register() {
         S,
         SECONDS,
         c"How long cycles and checks are kept.",
-        c"",
+        c"Rows of stat_cycles and relay_check, and documents a relay no longer shows.",
     );
     int(
         c"bigbrotr.quarantine_retention",
@@ -474,7 +492,7 @@ pub fn register() {
         S,
         SECONDS,
         c"How long refused bytes are kept.",
-        c"",
+        c"At most 100,000 are kept however young they are.",
     );
     text(
         c"bigbrotr.inject_fault",

@@ -1,1 +1,26 @@
-fn main() {}
+//! `make bench`: what archiving costs, as ratios inside one run.
+//!
+//! Figures are CPU seconds of the server's processes (user and system, ended ones included); relays and generator run
+//! in this process and do not count. Bytes are sizes on disk after VACUUM, divided by distinct events or by sightings.
+
+mod archive;
+mod cpu;
+mod limit;
+mod size;
+
+use std::env;
+
+/// Reads `BENCH_EVENTS`, `BENCH_RELAYS` and `BENCH_COPIES`.
+fn number(name: &str, default: usize) -> usize {
+    env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let plan = archive::Plan {
+        events: number("BENCH_EVENTS", 50_000),
+        relays: number("BENCH_RELAYS", 50),
+        copies: number("BENCH_COPIES", 3),
+    };
+    archive::run(&plan).await;
+}

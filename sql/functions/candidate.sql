@@ -24,7 +24,7 @@ CREATE FUNCTION bigbrotr.add_candidates(urls text[], source text) RETURNS intege
       INSERT INTO bigbrotr.candidate AS c (url, network, source)
       SELECT w.url, w.network, add_candidates.source
       FROM wanted AS w
-      ORDER BY w.url  -- one order for all writers: no deadlock
+      ORDER BY w.url COLLATE "C"  -- one order for all writers, whatever the locale: no deadlock
       ON CONFLICT (url) DO UPDATE SET last_seen_at = now()
       RETURNING c.xmax = 0 AS is_new  -- an updated row version carries the locker's id
     )

@@ -7,7 +7,6 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       history      timestamptz := now() - make_interval(secs => history_s);
       cycles       integer;
       checks       integer;
-      runs         integer;
       documents    integer;
       refused      integer;
       candidates   integer;
@@ -34,19 +33,6 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       )
       DELETE FROM bigbrotr.relay_check AS c USING old WHERE c.relay_id = old.relay_id AND c.checked_at = old.checked_at;
       GET DIAGNOSTICS checks = ROW_COUNT;
-
-      -- What a relay says now stays, however long ago it said so last.
-      WITH old AS MATERIALIZED (
-        SELECT m.relay_id, m.type, m.first_seen_at
-        FROM bigbrotr.relay_metadata AS m
-        WHERE m.last_seen_at < history
-          AND EXISTS (SELECT FROM bigbrotr.relay_metadata AS n
-                      WHERE n.relay_id = m.relay_id AND n.type = m.type AND n.first_seen_at > m.first_seen_at)
-        LIMIT batch
-      )
-      DELETE FROM bigbrotr.relay_metadata AS m USING old
-      WHERE m.relay_id = old.relay_id AND m.type = old.type AND m.first_seen_at = old.first_seen_at;
-      GET DIAGNOSTICS runs = ROW_COUNT;
 
       -- Locked first, judged again by a statement of its own: a check may have come back to a document in between.
       SELECT array_agg(o.id), array_agg(o.type) INTO orphan_ids, orphan_types
@@ -76,9 +62,9 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       candidates := bigbrotr.expire_candidates(batch);
 
       RETURN jsonb_build_object(
-        'stat_cycles', cycles, 'relay_check', checks, 'relay_metadata', runs, 'metadata', documents, 'quarantine', refused,
+        'stat_cycles', cycles, 'relay_check', checks, 'metadata', documents, 'quarantine', refused,
         'candidate', candidates,
-        'more', GREATEST(cycles, checks, runs, documents, refused, candidates) >= batch);
+        'more', GREATEST(cycles, checks, documents, refused, candidates) >= batch);
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.maintain(integer, integer, integer) IS

@@ -48,6 +48,16 @@ CREATE FUNCTION bigbrotr.release_checks() RETURNS integer
 COMMENT ON FUNCTION bigbrotr.release_checks() IS
   'Internal: ends every lease and returns how many there were. For a monitor that starts: there is one a database, so they are of a dead one.';
 
+CREATE FUNCTION bigbrotr.check_now() RETURNS integer
+  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH due AS (
+      UPDATE bigbrotr.relay_monitor AS m SET next_check_at = now() WHERE m.next_check_at > now() RETURNING 1
+    )
+    SELECT count(*)::integer FROM due
+  $$;
+COMMENT ON FUNCTION bigbrotr.check_now() IS 'Internal: every relay that waits for its next check is due now (run_service); returns how many.';
+
 CREATE FUNCTION bigbrotr.defer_checks(relay_ids integer[], pauses_s integer[]) RETURNS integer
   LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
   -- By the lease: when they are due says nothing about when their host has time.

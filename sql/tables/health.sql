@@ -20,7 +20,7 @@ CREATE TABLE bigbrotr.relay_metadata (
 );
 CREATE INDEX relay_metadata_metadata_id_idx ON bigbrotr.relay_metadata (metadata_id, type);
 COMMENT ON TABLE bigbrotr.relay_metadata IS
-  'Which document a relay had from when to when. An unchanged document extends its row instead of adding one. Runs that ended are kept for bigbrotr.history_retention.';
+  'Which document a relay had from when to when. An unchanged document extends its row instead of adding one. History is kept.';
 COMMENT ON COLUMN bigbrotr.relay_metadata.relay_id IS 'relay.id.';
 COMMENT ON COLUMN bigbrotr.relay_metadata.type IS 'Which check it came from.';
 COMMENT ON COLUMN bigbrotr.relay_metadata.metadata_id IS 'metadata.id.';

@@ -40,8 +40,10 @@ const LEAVES: Statement = Statement {
            WHERE relay_id = $1 AND lo > $3 ORDER BY lo LIMIT 1)",
     types: &[INT, BIGINT, BIGINT],
 };
-const TIMES: Statement = Statement { sql: "SELECT seq, created_at FROM bigbrotr.event WHERE seq = ANY ($1)", types: &[BIGINTS] };
-const DELETE: Statement = Statement { sql: "DELETE FROM bigbrotr.sighting WHERE relay_id = $1 AND lo = ANY ($2)", types: &[INT, BIGINTS] };
+const TIMES: Statement =
+    Statement { sql: "SELECT seq, created_at FROM bigbrotr.event WHERE seq = ANY ($1)", types: &[BIGINTS] };
+const DELETE: Statement =
+    Statement { sql: "DELETE FROM bigbrotr.sighting WHERE relay_id = $1 AND lo = ANY ($2)", types: &[INT, BIGINTS] };
 const UPSERT: Statement = Statement {
     sql: "INSERT INTO bigbrotr.sighting (relay_id, lo, hi, members, n, seen_at) \
           VALUES ($1, $2, $3, $4, $5, COALESCE(pg_catalog.to_timestamp($6), pg_catalog.now())) \
@@ -64,13 +66,18 @@ thread_local! {
     static PLANS: RefCell<HashMap<&'static str, &'static OwnedPreparedStatement>> = RefCell::default();
 }
 
-fn run<'conn>(client: &mut SpiClient<'conn>, statement: &Statement, args: &[DatumWithOid]) -> Result<SpiTupleTable<'conn>, SpiError> {
+fn run<'conn>(
+    client: &mut SpiClient<'conn>,
+    statement: &Statement,
+    args: &[DatumWithOid],
+) -> Result<SpiTupleTable<'conn>, SpiError> {
     let plan = PLANS.with_borrow(|plans| plans.get(statement.sql).copied());
     let plan = match plan {
         Some(plan) => plan,
         None => {
             let types: Vec<PgOid> = statement.types.iter().map(|oid| PgOid::BuiltIn(*oid)).collect();
-            let plan: &'static OwnedPreparedStatement = Box::leak(Box::new(client.prepare_mut(statement.sql, &types)?.keep()));
+            let plan: &'static OwnedPreparedStatement =
+                Box::leak(Box::new(client.prepare_mut(statement.sql, &types)?.keep()));
             PLANS.with_borrow_mut(|plans| plans.insert(statement.sql, plan));
             plan
         }
@@ -116,7 +123,11 @@ fn add_sightings(relay_id: i32, created_ats: Vec<i64>, seqs: Vec<i64>) -> i32 {
         }
         for leaf in &changes.upserted {
             // A leaf that moved or was split keeps the time of what it came from.
-            let first_seen = seen.iter().filter(|(lo, hi, _)| *lo <= leaf.hi && *hi >= leaf.lo).map(|(_, _, at)| *at).reduce(f64::min);
+            let first_seen = seen
+                .iter()
+                .filter(|(lo, hi, _)| *lo <= leaf.hi && *hi >= leaf.lo)
+                .map(|(_, _, at)| *at)
+                .reduce(f64::min);
             let members = sighting::serialize(&leaf.members);
             let n = count(usize::try_from(leaf.n()).unwrap_or(usize::MAX));
             let args = [relay_id.into(), leaf.lo.into(), leaf.hi.into(), members.into(), n.into(), first_seen.into()];
@@ -135,7 +146,11 @@ fn remove_sightings(created_ats: Vec<i64>, seqs: Vec<i64>) -> i32 {
             let relay_id = row.get::<i32>(1).map_err(text)?.unwrap_or_default();
             let lo = row.get::<i64>(2).map_err(text)?.unwrap_or_default();
             let members = row.get::<&[u8]>(3).map_err(text)?.unwrap_or_default();
-            holders.push((relay_id, lo, sighting::deserialize(members).map_err(|error| format!("damaged sighting: {error}"))?));
+            holders.push((
+                relay_id,
+                lo,
+                sighting::deserialize(members).map_err(|error| format!("damaged sighting: {error}"))?,
+            ));
         }
         let mut changed = 0;
         for (relay_id, lo, mut members) in holders {
@@ -151,7 +166,8 @@ fn remove_sightings(created_ats: Vec<i64>, seqs: Vec<i64>) -> i32 {
                 run(client, &DELETE, &[relay_id.into(), vec![lo].into()]).map_err(text)?;
             } else {
                 let n = count(usize::try_from(members.len()).unwrap_or(usize::MAX));
-                run(client, &SHRINK, &[relay_id.into(), lo.into(), sighting::serialize(&members).into(), n.into()]).map_err(text)?;
+                run(client, &SHRINK, &[relay_id.into(), lo.into(), sighting::serialize(&members).into(), n.into()])
+                    .map_err(text)?;
             }
         }
         Ok(changed)

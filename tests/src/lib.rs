@@ -4,10 +4,12 @@
 //! Nothing here uses the project's own event code, so that one mistake cannot be made on both sides of a test.
 
 pub mod cluster;
+pub mod demo;
 pub mod generate;
 pub mod paths;
 pub mod relay;
 pub mod signed;
+pub mod truth;
 
 pub use cluster::{Cluster, ClusterOptions, Stop};
 pub use generate::{Generator, Spec, distribute, real_events};

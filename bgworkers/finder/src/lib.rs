@@ -1,12 +1,29 @@
-//! The finder.
+//! The finder: follows the archive by `seq` and asks HTTP APIs for relay URLs nobody has tried yet.
 
-use std::time::Duration;
+mod api;
+mod archive;
+mod urls;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bigbrotr_core::{BoxFuture, Config, Context, CycleReport, Next, Service, ServiceError, ServiceKind};
+use serde_json::json;
+
+use crate::api::{Dialers, Sources};
+use crate::archive::{BatchSize, Followed};
+
+/// A cycle that is behind the archive ends after this, so that it can be reported and APIs have their turn.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// The service.
 #[derive(Debug, Default)]
-pub struct Finder;
+pub struct Finder {
+    dialers: Dialers,
+    batch: BatchSize,
+    /// Whether the last cycle of this process ended in order, with every API source it claimed done.
+    is_clean: AtomicBool,
+}
 
 impl Service for Finder {
     fn kind(&self) -> ServiceKind {
@@ -14,13 +31,54 @@ impl Service for Finder {
     }
 
     fn cycle<'a>(&'a self, context: &'a Context) -> BoxFuture<'a, Result<CycleReport, ServiceError>> {
-        let pause = self.interval(&context.config());
-        Box::pin(async move {
-            Ok(CycleReport { items: 0, detail: serde_json::json!({}), next: Next::After(pause), record: true })
-        })
+        Box::pin(self.find(context))
     }
 
-    fn interval(&self, _config: &Config) -> Duration {
-        Duration::from_secs(1)
+    fn interval(&self, config: &Config) -> Duration {
+        config.finder_interval
     }
 }
+
+impl Finder {
+    async fn find(&self, context: &Context) -> Result<CycleReport, ServiceError> {
+        if !self.is_clean.swap(false, Ordering::Relaxed) {
+            api::release(context).await?;
+        }
+        let until = Instant::now() + LONGEST;
+        let mut followed = Followed::default();
+        let caught_up = loop {
+            if context.is_shutting_down() || Instant::now() >= until {
+                break false;
+            }
+            context.progress.set_activity(format!("reading the archive, {} events done", followed.events));
+            let before = followed.events;
+            let more = archive::follow(context, &self.batch, &mut followed).await?;
+            context.progress.add_items(followed.events - before);
+            if !more {
+                break true;
+            }
+        };
+        let mut sources = Sources::default();
+        if !context.is_shutting_down() {
+            api::fetch_due(context, &self.dialers, &mut sources).await?;
+            self.is_clean.store(!context.is_shutting_down(), Ordering::Relaxed);
+        }
+        Ok(CycleReport {
+            items: followed.events,
+            detail: json!({
+                "events": followed.events,
+                "urls": followed.urls,
+                "new": followed.new,
+                "sources": sources.fetched,
+                "failed_sources": sources.failed,
+                "source_urls": sources.urls,
+                "source_new": sources.new,
+            }),
+            next: if caught_up { Next::After(context.config().finder_interval) } else { Next::Now },
+            record: followed.events + sources.fetched > 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

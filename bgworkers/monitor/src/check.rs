@@ -51,7 +51,9 @@ impl Found {
             (Some(reading), _) => reading.failure.as_ref().map(|f| Failure::new(f.class, f.text.as_str())),
             // Without a WebSocket to go by, a server that answers at all counts as being there.
             (None, Some(Info::Failed(failure))) => Some(Failure::new(failure.class, failure.text.as_str())),
-            (None, Some(Info::Status(status))) if *status >= 500 => Some(Failure::new("http", format!("HTTP {status}"))),
+            (None, Some(Info::Status(status))) if *status >= 500 => {
+                Some(Failure::new("http", format!("HTTP {status}")))
+            }
             (None, _) => None,
         }
     }

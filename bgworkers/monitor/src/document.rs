@@ -178,7 +178,9 @@ mod tests {
         let number = |text: &str| read(format!("{{\"a\":{text}}}").as_bytes());
         assert!(matches!(number("1e300"), Body::Document { .. }));
         assert!(matches!(number("-1.5E-20"), Body::Document { .. }));
-        for text in ["1e4000", "1E+99999999999999999999999", "1e-4000", &"9".repeat(2000), &format!("0.{}", "1".repeat(2000))] {
+        for text in
+            ["1e4000", "1E+99999999999999999999999", "1e-4000", &"9".repeat(2000), &format!("0.{}", "1".repeat(2000))]
+        {
             assert_eq!(number(text), Body::Refused("nip11_excessive"), "{text}");
         }
         let many = vec!["1e900"; 10_000].join(",");

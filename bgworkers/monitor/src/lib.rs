@@ -30,6 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const CLAIM_PAUSE: Duration = Duration::from_secs(1);
 
 const RELEASE: &str = "SELECT bigbrotr.release_checks()";
+const CHECK_NOW: &str = "SELECT bigbrotr.check_now()";
 
 /// The service.
 #[derive(Debug, Default)]
@@ -91,8 +92,14 @@ async fn run(state: &mut State, context: &Context) -> Result<CycleReport, Servic
     let pool = &mut state.pool;
     let started = Instant::now();
     let mut next_claim = started;
-    let mut is_idle = false;
+    let (mut is_idle, mut is_changed) = (false, false);
     let failure = loop {
+        if context.take_asked() {
+            if let Err(error) = context.store.call(CHECK_NOW, Vec::new()).await {
+                break Some(error);
+            }
+            next_claim = Instant::now();
+        }
         let now = Instant::now();
         if now >= next_claim && settings.has_work() && pool.wants_more(&settings) && !context.memory.is_tight() {
             match pool.claim(&settings, context).await {
@@ -109,7 +116,7 @@ async fn run(state: &mut State, context: &Context) -> Result<CycleReport, Servic
             is_idle = true;
             break None;
         }
-        if context.is_shutting_down() || started.elapsed() >= LONGEST_CYCLE || changes.has_changed().unwrap_or(true) {
+        if context.is_shutting_down() || started.elapsed() >= LONGEST_CYCLE || is_changed {
             break None;
         }
         let wake_at = [Some(now + CLAIM_PAUSE), Some(next_claim).filter(|at| *at > now), pool.batch_due()];
@@ -118,7 +125,7 @@ async fn run(state: &mut State, context: &Context) -> Result<CycleReport, Servic
             () = pool.advance(context) => {}
             () = tokio::time::sleep_until(wake_at) => {}
             () = context.until_shutdown() => {}
-            _ = changes.changed() => {}
+            _ = changes.changed() => is_changed = true,
         }
     };
     // What is finished is written also when the cycle ends early.

@@ -107,8 +107,7 @@ impl Pool {
 
     fn start(&mut self, relay_id: i32, host: &str, url: RelayUrl, settings: &Arc<Settings>, context: &Context) {
         let (settings, limits, memory) = (settings.clone(), self.limits.clone(), context.memory.clone());
-        let task =
-            self.tasks.spawn(async move { check::check(relay_id, url, &settings, &limits, &memory).await });
+        let task = self.tasks.spawn(async move { check::check(relay_id, url, &settings, &limits, &memory).await });
         self.under_way.insert(task.id(), UnderWay { relay_id, host: host.to_owned() });
         self.relays.insert(relay_id);
         *self.hosts.entry(host.to_owned()).or_default() += 1;

@@ -43,11 +43,8 @@ pub struct Settings {
 impl Settings {
     /// Makes the dialers; call it inside the runtime.
     pub fn new(config: &Config) -> Self {
-        let proxies = Proxies {
-            tor: config.tor_proxy.clone(),
-            i2p: config.i2p_proxy.clone(),
-            loki: config.loki_proxy.clone(),
-        };
+        let proxies =
+            Proxies { tor: config.tor_proxy.clone(), i2p: config.i2p_proxy.clone(), loki: config.loki_proxy.clone() };
         let mut networks = config.networks.clone();
         networks.retain(|network| *network == Network::Clearnet || proxies.of(*network).is_some());
         let large_dialer = Dialer::new(DialerConfig {

@@ -121,6 +121,7 @@ pub fn world(store: Arc<Memory>, config: Config) -> World {
         config: settings,
         progress: Arc::new(Progress::default()),
         wake: Arc::new(Notify::new()),
+        asked: Arc::default(),
         shutdown: leaving,
         memory: MemoryBudget::unlimited(),
         log: Log::channel(16).0,

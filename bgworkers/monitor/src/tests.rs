@@ -86,7 +86,7 @@ async fn a_host_has_two_connections_and_waiting_for_it_holds_nobody_up() {
     let quick = Relay::start(Answers::document(200, "{}")).await;
     let urls = (0..30).map(|n| format!("{}/{n}", slow.url())).chain([quick.url()]);
     let store = Memory::with(urls);
-    // Two slots: the slow host alone could fill them many times over.
+    // The slow host alone could fill the slots.
     let world = world(store.clone(), Config { monitor_concurrency: 16, ..config() });
     let monitor = Monitor::default();
     let cycle = tokio::spawn(async move { cycle(&monitor, &world).await });
@@ -111,6 +111,19 @@ async fn nothing_due_is_an_idle_look() {
     assert_eq!((report.items, report.record, report.next), (0, false, Next::After(Duration::from_secs(2))));
     cycle(&monitor, &world).await;
     assert_eq!(store.args("release_checks").len(), 1, "leases are released once a process");
+}
+
+#[tokio::test]
+async fn whoever_asks_for_a_cycle_gets_every_relay_checked() {
+    let store = Memory::with([]);
+    let world = world(store.clone(), config());
+    let monitor = Monitor::default();
+    cycle(&monitor, &world).await;
+    assert!(store.args("check_now").is_empty());
+    world.context.asked.store(true, Ordering::Relaxed);
+    cycle(&monitor, &world).await;
+    cycle(&monitor, &world).await;
+    assert_eq!(store.args("check_now").len(), 1);
 }
 
 #[tokio::test]

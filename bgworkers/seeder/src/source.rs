@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn comments_blank_lines_any_line_end_and_a_byte_order_mark_are_understood() {
-        let text = "\u{feff}wss://a.com\r\n# wss://no.com\r\n\r\n  wss://b.com  # the second\n\twss://c.com\rwss://d.com#x";
+        let text =
+            "\u{feff}wss://a.com\r\n# wss://no.com\r\n\r\n  wss://b.com  # the second\n\twss://c.com\rwss://d.com#x";
         assert_eq!(keys(text), ["wss://a.com", "wss://b.com", "wss://c.com", "wss://d.com"]);
         assert_eq!(keys("\u{feff}# only a comment"), Vec::<String>::new());
     }

@@ -39,6 +39,7 @@ fn context(store: Arc<dyn Store>, config: Config) -> (Context, watch::Sender<boo
         config: watch::channel(Arc::new(config)).1,
         progress: Arc::new(Progress::default()),
         wake: Arc::new(Notify::new()),
+        asked: Arc::default(),
         shutdown,
         memory: MemoryBudget::unlimited(),
         log: Log::channel(16).0,

@@ -94,7 +94,8 @@ impl<'a> Request<'a> {
                 Err(_) => Some(self.noticed.map_or(End::Timeout, End::Closed)),
                 Ok(Err(DialError::Idle(_))) => Some(End::Timeout),
                 Ok(Err(error)) => {
-                    let end = if matches!(error, DialError::Oversize { .. }) { End::Overflow } else { End::Disconnected };
+                    let end =
+                        if matches!(error, DialError::Oversize { .. }) { End::Overflow } else { End::Disconnected };
                     self.error = Some(error);
                     Some(end)
                 }
@@ -108,7 +109,9 @@ impl<'a> Request<'a> {
                     self.bytes += text.len();
                     let end = self.take(&text, &mut received);
                     // Over budget: whatever else comes, this answer is too large for its window.
-                    end.or_else(|| (self.items.len() > self.most_items || self.bytes > MAX_BYTES).then_some(End::Overflow))
+                    end.or_else(|| {
+                        (self.items.len() > self.most_items || self.bytes > MAX_BYTES).then_some(End::Overflow)
+                    })
                 }
             };
         }

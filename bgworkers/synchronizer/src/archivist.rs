@@ -158,7 +158,13 @@ impl Writer {
     }
 
     /// A job nobody waits for.
-    fn part(&self, relay_id: i32, events: Vec<Event>, refused: Vec<(&'static str, Vec<u8>)>, cover: Option<Call>) -> Job {
+    fn part(
+        &self,
+        relay_id: i32,
+        events: Vec<Event>,
+        refused: Vec<(&'static str, Vec<u8>)>,
+        cover: Option<Call>,
+    ) -> Job {
         Job { relay_id, events, refused, cover, receipt: oneshot::channel().0 }
     }
 
@@ -185,14 +191,19 @@ impl Writer {
         batch.verify().await?;
         let mut calls = batch.calls(&self.config);
         let mut refused: HashMap<i32, (Vec<Option<String>>, Vec<Option<Vec<u8>>>)> = HashMap::new();
-        let early = jobs.iter().flat_map(|job| job.refused.iter().map(|(reason, bytes)| (job.relay_id, *reason, bytes.clone())));
+        let early = jobs
+            .iter()
+            .flat_map(|job| job.refused.iter().map(|(reason, bytes)| (job.relay_id, *reason, bytes.clone())));
         for (relay_id, reason, bytes) in early.chain(batch.refused()) {
             let (reasons, all) = refused.entry(relay_id).or_default();
             reasons.push(Some(reason.to_owned()));
             all.push(Some(bytes));
         }
         for (relay_id, (reasons, bytes)) in refused {
-            calls.push(Call::new(QUARANTINE, vec![Value::Int(relay_id), Value::TextArray(reasons), Value::ByteaArray(bytes)]));
+            calls.push(Call::new(
+                QUARANTINE,
+                vec![Value::Int(relay_id), Value::TextArray(reasons), Value::ByteaArray(bytes)],
+            ));
         }
         calls.extend(jobs.iter().filter_map(|job| job.cover.clone()));
         if calls.is_empty() {
@@ -212,7 +223,9 @@ fn is_passing(sqlstate: &str) -> bool {
 /// Whether the error is about what was to be stored, so that fewer events can do better.
 fn is_about_data(error: &StoreError) -> bool {
     match error {
-        StoreError::Sql { sqlstate, .. } => matches!(sqlstate.get(..2), Some("22" | "23" | "54")) || sqlstate == "57014",
+        StoreError::Sql { sqlstate, .. } => {
+            matches!(sqlstate.get(..2), Some("22" | "23" | "54")) || sqlstate == "57014"
+        }
         StoreError::Closed | StoreError::Shape(_) => false,
     }
 }

@@ -81,7 +81,13 @@ impl<'a> Batch<'a> {
     /// Gathers the events of some jobs.
     pub fn new(jobs: impl Iterator<Item = (i32, &'a [Event])>) -> Self {
         let mut places: HashMap<Id, usize> = HashMap::new();
-        let mut batch = Self { entries: Vec::new(), sightings: Vec::new(), refused: Vec::new(), refused_of_job: Vec::new(), jobs: 0 };
+        let mut batch = Self {
+            entries: Vec::new(),
+            sightings: Vec::new(),
+            refused: Vec::new(),
+            refused_of_job: Vec::new(),
+            jobs: 0,
+        };
         for (job, (relay_id, events)) in jobs.enumerate() {
             batch.jobs = job + 1;
             for event in events {
@@ -128,7 +134,8 @@ impl<'a> Batch<'a> {
     /// Checks the signatures of what is new, in parallel.
     pub async fn verify(&mut self) -> Result<(), StoreError> {
         let mut tasks = Vec::new();
-        let new: Vec<usize> = (0..self.entries.len()).filter(|place| matches!(self.entries[*place].fate, Fate::New)).collect();
+        let new: Vec<usize> =
+            (0..self.entries.len()).filter(|place| matches!(self.entries[*place].fate, Fate::New)).collect();
         for places in new.chunks(CHUNK) {
             let copies: Vec<(usize, Vec<Event>)> = places
                 .iter()
@@ -222,7 +229,8 @@ impl<'a> Batch<'a> {
 
     /// Remembers what the committed transaction archived.
     pub fn settle(self, known: &mut Known) -> Vec<Receipt> {
-        let mut receipts: Vec<Receipt> = self.refused_of_job.iter().map(|refused| Receipt { archived: 0, refused: *refused }).collect();
+        let mut receipts: Vec<Receipt> =
+            self.refused_of_job.iter().map(|refused| Receipt { archived: 0, refused: *refused }).collect();
         for entry in &self.entries {
             match (&entry.fate, entry.copies.first()) {
                 (Fate::Verified(event), _) => {

@@ -28,7 +28,9 @@ impl DiskGuard {
             };
             let verdict = judge(size, free, config);
             if verdict.is_some() != self.verdict.is_some() {
-                let line = verdict.as_ref().map_or_else(|| "archiving goes on".to_owned(), |reason| format!("archiving is paused: {reason}"));
+                let line = verdict
+                    .as_ref()
+                    .map_or_else(|| "archiving goes on".to_owned(), |reason| format!("archiving is paused: {reason}"));
                 context.log.write(Level::Warning, line);
             }
             self.verdict = verdict;

@@ -154,7 +154,9 @@ pub async fn run(relay: Relay, tools: &Tools) -> Outcome {
     let (ok, pause, error) = match result {
         Ok(()) => (true, interval, None),
         Err(Failure::Leaving) => (true, Duration::ZERO, None),
-        Err(Failure::Busy) => (true, Duration::from_secs(5), Some("host: other connections to this host are open".to_owned())),
+        Err(Failure::Busy) => {
+            (true, Duration::from_secs(5), Some("host: other connections to this host are open".to_owned()))
+        }
         Err(Failure::Dial(error)) => {
             let base = if pass.progressed { 1 } else { 5 };
             (false, growing(base, failures, 3600), Some(format!("{}: {error}", error.class())))
@@ -163,7 +165,9 @@ pub async fn run(relay: Relay, tools: &Tools) -> Outcome {
         Err(Failure::Relay(reason, text)) => {
             let pause = match reason {
                 // Asks again after a day, and longer when it goes on.
-                Reason::NeedsAuth | Reason::Refused | Reason::Unsupported => growing(86_400, relay.failures, 7 * 86_400),
+                Reason::NeedsAuth | Reason::Refused | Reason::Unsupported => {
+                    growing(86_400, relay.failures, 7 * 86_400)
+                }
                 Reason::Timeout => growing(30, failures, 3600),
                 _ => growing(10, failures, 3600),
             };
@@ -171,7 +175,8 @@ pub async fn run(relay: Relay, tools: &Tools) -> Outcome {
         }
     };
     pass.outcome.error.clone_from(&error);
-    let learned = serde_json::to_string(&Learned { limits: pass.limits.clone(), retry_open_at: pass.retry_open_at }).ok();
+    let learned =
+        serde_json::to_string(&Learned { limits: pass.limits.clone(), retry_open_at: pass.retry_open_at }).ok();
     let args = vec![
         Value::Int(relay.id),
         Value::Bool(ok),
@@ -210,7 +215,9 @@ type Pending = tokio::sync::oneshot::Receiver<Result<Receipt, String>>;
 
 impl Pass<'_> {
     async fn run(&mut self, url: &RelayUrl) -> Result<(), Failure> {
-        let Some(_permit) = self.tools.hosts.acquire_within(url, HOST_PATIENCE).await else { return Err(Failure::Busy) };
+        let Some(_permit) = self.tools.hosts.acquire_within(url, HOST_PATIENCE).await else {
+            return Err(Failure::Busy);
+        };
         let mut left = self.left().await?;
         let mut refusals = 0;
         for _ in 0..MAX_CONNECTIONS {
@@ -267,7 +274,12 @@ impl Pass<'_> {
     }
 
     /// Asks window after window. Some: the pager stopped before its work was done.
-    async fn drive(&mut self, connection: &mut Connection, pager: &mut Pager, left: &mut Ranges) -> Result<Option<Stop>, Failure> {
+    async fn drive(
+        &mut self,
+        connection: &mut Connection,
+        pager: &mut Pager,
+        left: &mut Ranges,
+    ) -> Result<Option<Stop>, Failure> {
         // A page is committed before the next one is handed over: coverage claims build on one another.
         let mut pending: Option<Pending> = None;
         let mut cause = StopCause::Silent;
@@ -322,15 +334,23 @@ impl Pass<'_> {
         Ok(pager.ended().map(|reason| Stop { reason, error: cause }))
     }
 
-    async fn hand_over(&mut self, received: Received, coverage: Vec<(&'static str, String)>) -> Result<Pending, Failure> {
+    async fn hand_over(
+        &mut self,
+        received: Received,
+        coverage: Vec<(&'static str, String)>,
+    ) -> Result<Pending, Failure> {
         self.outcome.received += received.received;
         self.outcome.unstored += received.unstored;
         self.outcome.refused += received.refused.len() as u64;
         let (receipt, pending) = tokio::sync::oneshot::channel();
         let cover = (!coverage.is_empty()).then(|| {
-            let (states, ranges) = coverage.into_iter().map(|(state, ranges)| (Some(state.to_owned()), Some(ranges))).unzip();
+            let (states, ranges) =
+                coverage.into_iter().map(|(state, ranges)| (Some(state.to_owned()), Some(ranges))).unzip();
             let hash = Value::Bytea(Some(self.tools.filter_hash.to_vec()));
-            bigbrotr_core::Call::new(COVER, vec![Value::Int(self.id), hash, Value::TextArray(states), Value::TextArray(ranges)])
+            bigbrotr_core::Call::new(
+                COVER,
+                vec![Value::Int(self.id), hash, Value::TextArray(states), Value::TextArray(ranges)],
+            )
         });
         let job = Job { relay_id: self.id, events: received.events, refused: received.refused, cover, receipt };
         if self.tools.archivist.submit(job).await { Ok(pending) } else { Err(Failure::Leaving) }

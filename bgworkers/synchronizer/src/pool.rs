@@ -50,7 +50,11 @@ impl Pool {
             request_timeout: config.request_timeout,
             idle_timeout: config.idle_timeout,
             max_message_size: config.max_message_size,
-            proxies: Proxies { tor: config.tor_proxy.clone(), i2p: config.i2p_proxy.clone(), loki: config.loki_proxy.clone() },
+            proxies: Proxies {
+                tor: config.tor_proxy.clone(),
+                i2p: config.i2p_proxy.clone(),
+                loki: config.loki_proxy.clone(),
+            },
             networks: config.networks.clone(),
             ..DialerConfig::default()
         });
@@ -62,7 +66,15 @@ impl Pool {
             archivist: Archivist::start(context.clone(), config.clone()),
             filter_hash: config.sync_filter.hash(),
         });
-        Self { config, tools, guard: DiskGuard::default(), passes: JoinSet::new(), relays: HashMap::new(), renewed: Instant::now(), clean: false }
+        Self {
+            config,
+            tools,
+            guard: DiskGuard::default(),
+            passes: JoinSet::new(),
+            relays: HashMap::new(),
+            renewed: Instant::now(),
+            clean: false,
+        }
     }
 
     /// Whether the pool was made for settings that still hold.
@@ -86,16 +98,22 @@ impl Pool {
             }
             if let Some(reason) = self.guard.pause(context, &self.config).await? {
                 context.progress.set_activity(format!("paused: {reason}"));
-                self.reap(&mut totals);
-                if self.passes.is_empty() {
-                    return Ok(report(&totals, Next::After(Duration::from_secs(5))));
-                }
-                look = false;
+                // Stays in this turn, so that the reason stays in sight; passes under way come to their end.
+                look = true;
             } else if look {
                 look = self.claim(context, std::mem::take(&mut asked)).await?;
+                context.progress.set_activity(format!(
+                    "at {} relays, {} events archived in this turn",
+                    self.passes.len(),
+                    totals.archived
+                ));
             }
             self.renew(context).await?;
-            context.progress.set_activity(format!("{} relays at a time, {} events archived", self.passes.len(), totals.archived));
+            context.progress.set_activity(format!(
+                "{} relays at a time, {} events archived",
+                self.passes.len(),
+                totals.archived
+            ));
             if self.passes.is_empty() && !look {
                 let pause = self.config.synchronizer_interval.min(LOOK);
                 return Ok(report(&totals, Next::After(pause)));

@@ -42,7 +42,8 @@ pub struct ClusterOptions {
     pub settings: Vec<(String, String)>,
     /// Put `bigbrotr` into `shared_preload_libraries`.
     pub preload: bool,
-    /// The cluster's folder, of a short path, absent or empty; by default a new one below the system's temporary folder.
+    /// The cluster's folder, of a short path: absent, empty, or one that an earlier cluster was told to keep, whose data
+    /// are then used. By default a new one below the system's temporary folder.
     pub dir: Option<PathBuf>,
     /// Leave the folder, but not the server, behind.
     pub keep: bool,
@@ -434,6 +435,16 @@ fn is_passing(error: &tokio_postgres::Error) -> bool {
     error.code().is_none_or(|code| code.code() == "57P03")
 }
 
+/// Whether the user servers run as gets into a folder, as far as permission bits tell.
+pub fn server_may_enter(dir: &Path) -> bool {
+    ServerUser::current().may_enter(dir)
+}
+
+/// A program of the installation that clusters run from, as the server's user, on a data folder without a [`Cluster`].
+pub fn program(name: &str, data: &Path) -> Command {
+    ServerUser::current().command(&pg_root().bin.join(name), data)
+}
+
 /// A short name, so that the socket's path is short.
 fn new_dir() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -445,6 +456,10 @@ fn new_dir() -> PathBuf {
 
 /// The folder with an initialised data folder in it.
 fn make(root: &PgRoot, user: &ServerUser, dir: &Path) -> io::Result<()> {
+    if dir.join("data/PG_VERSION").is_file() {
+        // A server that was killed leaves its socket; the data are recovered by themselves.
+        return Ok(());
+    }
     // Exactly this must be new: a folder of that name by somebody else, or by a dead process, is not ours to use.
     match fs::create_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && fs::read_dir(dir)?.next().is_none() => {}

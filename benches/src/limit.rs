@@ -1,0 +1,61 @@
+//! The limit: every signature once, and a COPY of the same rows into the same tables.
+
+use std::fmt;
+
+use bigbrotr_models::Event;
+use bigbrotr_tests::Cluster;
+use tokio_postgres::Client;
+
+use crate::cpu;
+
+/// CPU seconds.
+pub struct Limit {
+    signatures: f64,
+    copy: f64,
+}
+
+impl Limit {
+    /// Both.
+    pub fn total(&self) -> f64 {
+        self.signatures + self.copy
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "limit: {:.2} CPU s of signature checks + {:.2} CPU s of COPY = {:.2}",
+            self.signatures,
+            self.copy,
+            self.total()
+        )
+    }
+}
+
+/// Measures it for the events of `corpus`, which the archive of `client` holds.
+pub async fn measure(cluster: &Cluster, client: &Client, corpus: &[std::sync::Arc<str>]) -> Limit {
+    let parsed: Vec<Event> = corpus.iter().filter_map(|json| Event::from_json(json.as_bytes()).ok()).collect();
+    let before = cpu::thread();
+    let good = parsed.iter().filter(|event| event.check_signature().is_ok()).count();
+    let signatures = cpu::thread() - before;
+    assert_eq!(good, corpus.len());
+
+    let file = |name: &str| cluster.data().join(name).to_string_lossy().replace('\'', "''");
+    let (events, sightings) = (file("events.copy"), file("sightings.copy"));
+    client
+        .batch_execute(&format!(
+            "CREATE TABLE public.event (LIKE bigbrotr.event INCLUDING ALL); CREATE TABLE public.sighting (LIKE bigbrotr.sighting INCLUDING ALL); \
+             COPY (SELECT * FROM bigbrotr.event ORDER BY seq) TO '{events}' (FORMAT binary); COPY bigbrotr.sighting TO '{sightings}' (FORMAT binary);"
+        ))
+        .await
+        .expect("copied out");
+    let before = cluster.server_cpu_seconds();
+    client
+        .batch_execute(&format!("COPY public.event FROM '{events}' (FORMAT binary); COPY public.sighting FROM '{sightings}' (FORMAT binary);"))
+        .await
+        .expect("copied in");
+    let copy = cluster.server_cpu_seconds() - before;
+    client.batch_execute("DROP TABLE public.event, public.sighting").await.expect("dropped");
+    Limit { signatures, copy }
+}

@@ -1,0 +1,249 @@
+//! Cycles against a store in memory and an HTTP server on loopback.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use bigbrotr_core::log::Log;
+use bigbrotr_core::memory::MemoryBudget;
+use bigbrotr_core::progress::Progress;
+use bigbrotr_core::{Call, Row, Rows, Store, StoreError, Value};
+use bigbrotr_models::AddressPolicy;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+
+use super::*;
+
+#[derive(Debug, Default, Clone)]
+struct Tables {
+    /// kind, tags, content; seq is the place, from 1.
+    events: Vec<(i32, String, String)>,
+    watermark: i64,
+    candidates: BTreeMap<String, String>,
+    sources: BTreeSet<String>,
+    done: BTreeMap<String, Option<String>>,
+    releases: usize,
+    /// Transactions that advance by more than this fail.
+    too_much: Option<i64>,
+}
+
+#[derive(Debug, Default)]
+struct Memory(Mutex<Tables>);
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Text(text) => text.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn failure(message: &str) -> StoreError {
+    StoreError::Sql { sqlstate: "57014".into(), message: message.into() }
+}
+
+impl Tables {
+    fn answer(&mut self, call: &Call) -> Result<Rows, StoreError> {
+        match (call.sql, &call.args[..]) {
+            (api::RELEASE, []) => self.releases += 1,
+            (archive::BATCH, [Value::Int(max)]) => {
+                let from = usize::try_from(self.watermark).unwrap();
+                let rows = self.events.iter().enumerate().skip(from).take(*max as usize);
+                return Ok(rows
+                    .map(|(at, (kind, tags, content))| {
+                        Row(vec![
+                            Value::BigInt(at as i64 + 1),
+                            Value::Int(*kind),
+                            tags.clone().into(),
+                            content.clone().into(),
+                        ])
+                    })
+                    .collect());
+            }
+            (archive::ADVANCE, [Value::BigInt(seq)]) => {
+                if self.too_much.is_some_and(|most| *seq - self.watermark > most) {
+                    return Err(failure("canceling statement due to statement timeout"));
+                }
+                self.watermark = *seq;
+            }
+            (urls::ADD, [Value::TextArray(urls), source]) => {
+                let source = text(source).unwrap();
+                let before = self.candidates.len();
+                for url in urls.iter().flatten() {
+                    self.candidates.entry(url.clone()).or_insert_with(|| source.clone());
+                }
+                return Ok(vec![Row(vec![Value::Int((self.candidates.len() - before) as i32)])]);
+            }
+            (api::CLAIM, []) => {
+                let due = std::mem::take(&mut self.sources);
+                return Ok(due.into_iter().map(|url| Row(vec![url.into(), "$[*]".into()])).collect());
+            }
+            (api::VALUES, [document, _]) => {
+                let Ok(values) = serde_json::from_str::<Vec<String>>(&text(document).unwrap()) else {
+                    return Err(failure("no JSON document"));
+                };
+                return Ok(values.into_iter().map(|value| Row(vec![value.into()])).collect());
+            }
+            (api::DONE, [url, error]) => drop(self.done.insert(text(url).unwrap(), text(error))),
+            other => panic!("{other:?}"),
+        }
+        Ok(Rows::new())
+    }
+}
+
+impl Store for Memory {
+    fn transaction(&self, calls: Vec<Call>) -> BoxFuture<'_, Result<Vec<Rows>, StoreError>> {
+        Box::pin(async move {
+            let mut tables = self.0.lock().unwrap();
+            let mut next = tables.clone();
+            let answers: Result<Vec<Rows>, StoreError> = calls.iter().map(|call| next.answer(call)).collect();
+            if answers.is_ok() {
+                *tables = next;
+            }
+            answers
+        })
+    }
+}
+
+fn world(tables: Tables) -> (Context, Arc<Memory>, watch::Sender<bool>) {
+    let store = Arc::new(Memory(Mutex::new(tables)));
+    let (stop, shutdown) = watch::channel(false);
+    let config = Config {
+        address_policy: AddressPolicy { allow_private: true },
+        request_timeout: Duration::from_millis(500),
+        ..Config::default()
+    };
+    let context = Context {
+        store: store.clone(),
+        config: watch::channel(Arc::new(config)).1,
+        progress: Arc::new(Progress::default()),
+        wake: Arc::new(Notify::new()),
+        asked: Arc::default(),
+        shutdown,
+        memory: MemoryBudget::unlimited(),
+        log: Log::channel(16).0,
+    };
+    (context, store, stop)
+}
+
+fn hint(url: &str) -> (i32, String, String) {
+    (1, format!(r#"[["r","{url}"]]"#), String::new())
+}
+
+#[tokio::test]
+async fn the_archive_is_followed_to_its_end_and_not_read_twice() {
+    let events = (0..2_500).map(|n| hint(&format!("wss://r{}.nos.lol", n % 700))).collect();
+    let (context, store, _stop) = world(Tables { events, ..Tables::default() });
+    let finder = Finder::default();
+    let report = finder.cycle(&context).await.unwrap();
+    assert_eq!((report.items, report.next), (2_500, Next::After(Config::default().finder_interval)));
+    assert_eq!(report.detail["new"], 700);
+    assert_eq!(context.progress.snapshot().items, 2_500);
+    store.0.lock().unwrap().events.push(hint("wss://late.nos.lol"));
+    let report = finder.cycle(&context).await.unwrap();
+    assert_eq!((report.items, report.record), (1, true));
+    assert_eq!(store.0.lock().unwrap().candidates.get("wss://late.nos.lol").map(String::as_str), Some("event"));
+    assert!(!finder.cycle(&context).await.unwrap().record, "an idle look is not worth a row");
+    assert_eq!(store.0.lock().unwrap().releases, 1);
+}
+
+#[tokio::test]
+async fn candidates_and_watermark_go_together_and_a_batch_that_is_too_much_gets_smaller() {
+    let events = (0..40).map(|n| hint(&format!("wss://r{n}.nos.lol"))).collect();
+    let (context, store, _stop) = world(Tables { events, too_much: Some(3), ..Tables::default() });
+    let finder = Finder::default();
+    for _ in 0..10 {
+        let _ = finder.cycle(&context).await;
+        let tables = store.0.lock().unwrap();
+        assert_eq!(tables.candidates.len() as i64, tables.watermark);
+    }
+    let mut cycles = 0;
+    while store.0.lock().unwrap().watermark < 40 {
+        let _ = finder.cycle(&context).await;
+        cycles += 1;
+        assert!(cycles < 100, "it does not get through");
+    }
+}
+
+#[tokio::test]
+async fn many_urls_are_spread_over_several_transactions() {
+    let events = (0..300)
+        .map(|n| {
+            let tags: Vec<_> = (0..100).map(|m| vec!["r".to_owned(), format!("wss://r{n}x{m}.nos.lol")]).collect();
+            (1, serde_json::to_string(&tags).unwrap(), String::new())
+        })
+        .collect();
+    let (context, store, _stop) = world(Tables { events, too_much: Some(100), ..Tables::default() });
+    Finder::default().cycle(&context).await.unwrap();
+    assert_eq!(store.0.lock().unwrap().candidates.len(), 30_000);
+}
+
+/// An HTTP server that gives every request this answer after a while.
+async fn api(answer: String, after: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/relays.json", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                tokio::time::sleep(after).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    url
+}
+
+fn http(status: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test]
+async fn apis_are_asked_and_what_goes_wrong_is_written_to_their_row() {
+    let now = Duration::ZERO;
+    let good = api(http("200 OK", r#"["wss://a.nos.lol/","no url","wss://b.nos.lol"]"#), now).await;
+    let missing = api(http("404 Not Found", "[]"), now).await;
+    let html = api(http("200 OK", "<html>"), now).await;
+    let large = api("HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n".into(), now).await;
+    let slow = api(http("200 OK", "[]"), Duration::from_secs(30)).await;
+    let wrong = "ftp://example.com/".to_owned();
+    let onion = "http://2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion/".to_owned();
+    let all = [&good, &missing, &html, &large, &slow, &wrong, &onion];
+    let sources = all.into_iter().cloned().collect();
+    let (context, store, _stop) = world(Tables { sources, ..Tables::default() });
+    let report = Finder::default().cycle(&context).await.unwrap();
+    let tables = store.0.lock().unwrap();
+    let keys: Vec<_> = tables.candidates.iter().map(|(url, source)| (url.as_str(), source.as_str())).collect();
+    assert_eq!(keys, [("wss://a.nos.lol", "api"), ("wss://b.nos.lol", "api")]);
+    assert_eq!(tables.done.get(&good), Some(&None));
+    for (url, reason) in [
+        (&missing, "http: status 404"),
+        (&html, "json: no JSON document"),
+        (&large, "oversize: "),
+        (&slow, "timeout: "),
+        (&wrong, "http: HTTP: no http or https URL"),
+        (&onion, "network_off: "),
+    ] {
+        let error = tables.done.get(url).unwrap().clone().unwrap();
+        assert!(error.starts_with(reason), "{url}: {error}");
+    }
+    assert_eq!((report.detail["sources"].as_u64(), report.detail["failed_sources"].as_u64()), (Some(7), Some(6)));
+}
+
+#[tokio::test]
+async fn a_worker_that_leaves_does_not_wait_for_an_api_and_it_is_made_due_again() {
+    let slow = api(http("200 OK", "[]"), Duration::from_secs(30)).await;
+    let (context, store, stop) = world(Tables { sources: [slow].into(), ..Tables::default() });
+    let finder = Arc::new(Finder::default());
+    let (service, inner) = (finder.clone(), context.clone());
+    let task = tokio::spawn(async move { service.cycle(&inner).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stop.send_replace(true);
+    tokio::time::timeout(Duration::from_millis(300), task).await.unwrap().unwrap().unwrap();
+    assert!(store.0.lock().unwrap().done.is_empty());
+    stop.send_replace(false);
+    finder.cycle(&context).await.unwrap();
+    assert_eq!(store.0.lock().unwrap().releases, 2);
+}

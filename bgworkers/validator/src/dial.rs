@@ -1,0 +1,75 @@
+//! The settings as the dialer wants them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bigbrotr_core::Config;
+use bigbrotr_models::Network;
+use bigbrotr_utils::{Dialer, DialerConfig, Proxies};
+
+/// Bytes of one message. A frame's header alone reserves as much, times hundreds of strangers; the newest note of a relay
+/// is far below.
+const MAX_MESSAGE: usize = 128 << 10;
+
+/// The dialer for the settings in force. Making one reads files, so it is kept until they change.
+#[derive(Debug, Default)]
+pub struct Dialers(Mutex<Option<(Arc<Config>, Dialer)>>);
+
+impl Dialers {
+    /// The dialer for `config`.
+    pub fn get(&self, config: &Arc<Config>) -> Dialer {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((same, dialer)) if same == config => dialer.clone(),
+            _ => {
+                let dialer = Dialer::new(settings(config));
+                *kept = Some((config.clone(), dialer.clone()));
+                dialer
+            }
+        }
+    }
+}
+
+fn proxies(config: &Config) -> Proxies {
+    Proxies { tor: config.tor_proxy.clone(), i2p: config.i2p_proxy.clone(), loki: config.loki_proxy.clone() }
+}
+
+/// The networks candidates are taken from: an overlay without a proxy is off.
+pub fn networks(config: &Config) -> Vec<Network> {
+    let proxies = proxies(config);
+    let is_on = |network: &Network| *network == Network::Clearnet || proxies.of(*network).is_some();
+    config.networks.iter().copied().filter(is_on).collect()
+}
+
+fn settings(config: &Config) -> DialerConfig {
+    DialerConfig {
+        address_policy: config.address_policy,
+        connect_timeout: config.connect_timeout,
+        request_timeout: config.request_timeout,
+        idle_timeout: config.idle_timeout,
+        max_message_size: config.max_message_size.min(MAX_MESSAGE),
+        proxies: proxies(config),
+        networks: networks(config),
+        ..DialerConfig::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overlay_without_a_proxy_is_off() {
+        let mut config = Config { networks: vec![Network::Clearnet, Network::Tor, Network::I2p], ..Config::default() };
+        config.tor_proxy = Some("127.0.0.1:9050".into());
+        config.loki_proxy = Some("127.0.0.1:1090".into());
+        assert_eq!(networks(&config), [Network::Clearnet, Network::Tor]);
+        config.networks = vec![Network::Loki];
+        assert_eq!(networks(&config), [Network::Loki]);
+    }
+
+    #[test]
+    fn strangers_cannot_reserve_a_relays_message_size() {
+        assert_eq!(settings(&Config::default()).max_message_size, MAX_MESSAGE);
+        assert_eq!(settings(&Config { max_message_size: 4096, ..Config::default() }).max_message_size, 4096);
+    }
+}

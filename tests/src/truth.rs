@@ -1,0 +1,106 @@
+//! What the archive should hold, from what the relays hold, by code that shares nothing with the extension.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio_postgres::Client;
+
+use crate::{Cluster, RelayHandle, signed};
+
+/// `(event id in hex, relay URL)`.
+pub type Pair = (String, String);
+
+/// Services in the order of `bigbrotr.<service>_enabled`.
+pub const SERVICES: [&str; 6] = ["seeder", "finder", "validator", "monitor", "synchronizer", "refresher"];
+
+/// Settings that switch every service off but these.
+pub fn only(services: &[&str]) -> Vec<(String, &'static str)> {
+    SERVICES
+        .iter()
+        .map(|service| (format!("bigbrotr.{service}_enabled"), if services.contains(service) { "on" } else { "off" }))
+        .collect()
+}
+
+/// Whether an archive must hold this event: its signature is good and its kind is not ephemeral.
+pub fn is_archivable(json: &str) -> bool {
+    serde_json::from_str::<Value>(json).is_ok_and(|event| {
+        signed::verify(&event).is_ok() && !(20_000..30_000).contains(&event["kind"].as_i64().unwrap_or(-1))
+    })
+}
+
+/// Every event–relay pair the archive should hold.
+pub fn expected<'a>(relays: impl IntoIterator<Item = &'a RelayHandle>) -> BTreeSet<Pair> {
+    let mut pairs = BTreeSet::new();
+    for relay in relays {
+        let url = relay.url();
+        for json in relay.held_events() {
+            if is_archivable(&json)
+                && let Ok(event) = serde_json::from_str::<Value>(&json)
+                && let Some(id) = event["id"].as_str()
+            {
+                pairs.insert((id.to_owned(), url.clone()));
+            }
+        }
+    }
+    pairs
+}
+
+/// Every event–relay pair it does hold.
+///
+/// # Panics
+/// When the query fails.
+pub async fn archived(client: &Client) -> BTreeSet<Pair> {
+    let rows = client
+        .query("SELECT encode(event_id, 'hex'), relay_url FROM bigbrotr.event_relay", &[])
+        .await
+        .expect("event_relay");
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// Waits until the archive holds as many pairs as it should, then compares.
+///
+/// # Panics
+/// With the number of missing and extra pairs, samples of both, and what the server says about the relays.
+pub async fn wait_until_archived(cluster: &Cluster, client: &Client, expected: &BTreeSet<Pair>, deadline: Duration) {
+    let end = Instant::now() + deadline;
+    loop {
+        let count: i64 = client
+            .query_one("SELECT coalesce(sum(n), 0)::bigint FROM bigbrotr.sighting", &[])
+            .await
+            .expect("sightings")
+            .get(0);
+        if usize::try_from(count).unwrap_or(0) >= expected.len() || Instant::now() > end {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let archived = archived(client).await;
+    let missing: Vec<&Pair> = expected.difference(&archived).collect();
+    let extra: Vec<&Pair> = archived.difference(expected).collect();
+    if missing.is_empty() && extra.is_empty() {
+        return;
+    }
+    let rows = client
+        .query(
+            "SELECT r.url || ' ' || r.state || ' failures=' || coalesce(s.failures, -1) || ' ' || coalesce(s.last_error, '') || ' ' \
+               || coalesce((SELECT string_agg(c.state || ' ' || c.ranges::text, ' ') FROM bigbrotr.coverage c WHERE c.relay_id = r.id), '') \
+             FROM bigbrotr.relay r LEFT JOIN bigbrotr.relay_sync s ON s.relay_id = r.id",
+            &[],
+        )
+        .await
+        .expect("relays");
+    let relays: Vec<String> = rows.iter().map(|row| row.get::<_, String>(0).chars().take(400).collect()).collect();
+    let log = cluster.log();
+    let tail: Vec<&str> = log.lines().rev().take(30).collect();
+    panic!(
+        "{} of {} pairs missing, {} extra\nmissing: {:?}\nextra: {:?}\n{}\nlog, newest first:\n{}",
+        missing.len(),
+        expected.len(),
+        extra.len(),
+        &missing[..missing.len().min(5)],
+        &extra[..extra.len().min(5)],
+        relays.join("\n"),
+        tail.join("\n"),
+    );
+}
