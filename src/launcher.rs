@@ -5,8 +5,8 @@
 //! | a database is listed | looks whether it exists, probes it for the extension, starts its workers |
 //! | it does not exist, refuses connections, has no extension, or another version | says so once, looks again with growing pauses |
 //! | `CREATE EXTENSION`, `start_workers()` | looks again at once |
-//! | a service is switched off, a database is taken off the list, `stop_workers()` | asks the workers to leave; SIGTERM after 2 s |
-//! | DDL waits for the database | the workers leave by themselves; those that hang in a statement get a SIGTERM after 1.5 s |
+//! | a service is switched off, a database is taken off the list, `stop_workers()` | asks the workers to leave; SIGTERM after 1.5 s |
+//! | DDL waits for the database | the workers leave by themselves; those that hang in a statement get a SIGTERM after a second |
 //! | a worker ends in order | starts it again when it is still wanted and no DDL waits for the database |
 //! | a worker is terminated by an administrator | starts it again after half a second |
 //! | a worker fails | starts it again with growing pauses, which a minute of health resets |
@@ -37,9 +37,9 @@ use seeds::Seeds;
 /// How long the launcher sleeps when nobody wakes it.
 const TICK: Duration = Duration::from_millis(250);
 /// How long a worker may take to leave before it is terminated.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(1500);
 /// The same while DDL waits, which gives up after 5 s.
-const PATIENCE_OF_DDL: Duration = Duration::from_millis(1500);
+const PATIENCE_OF_DDL: Duration = Duration::from_millis(1000);
 /// Before a worker that somebody terminated comes back.
 const RESPITE: Duration = Duration::from_millis(500);
 /// Between two tries to get one of `max_worker_processes`.

@@ -37,7 +37,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How often the worker looks after everything that does not wake it.
 const TICK: Duration = Duration::from_millis(250);
 /// How long a service may take to finish what it is doing when the worker leaves.
-const GRACE: Duration = Duration::from_millis(1500);
+const GRACE: Duration = Duration::from_millis(1200);
 /// Transactions that may wait for the main thread.
 const QUEUE: usize = 64;
 

@@ -8,7 +8,7 @@ use crate::log::Level;
 use crate::{Call, Context, CycleReport, Next, Service, ServiceError, Value};
 
 /// How long a cycle may take to end by itself when the worker leaves.
-const GRACE: Duration = Duration::from_millis(1200);
+const GRACE: Duration = Duration::from_millis(1000);
 /// The longest pause after failed cycles, unless the service's own interval is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
