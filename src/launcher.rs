@@ -313,12 +313,13 @@ impl Launcher {
 
     /// Ends every worker of a database for good; true when none is left.
     fn switch_off_all(&mut self, index: usize) -> bool {
-        (0..MAX_SLOTS).fold(true, |gone, number| self.switch_off(index, number) && gone)
+        // Not all(): every one is to be told.
+        (0..MAX_SLOTS).filter(|number| !self.switch_off(index, *number)).count() == 0
     }
 
     /// Ends every worker of a database for now; true when none is left.
     fn ask_all_to_leave(&mut self, index: usize, patience: Duration) -> bool {
-        (0..MAX_SLOTS).fold(true, |gone, number| self.ask_to_leave(index, number, patience) && gone)
+        (0..MAX_SLOTS).filter(|number| !self.ask_to_leave(index, *number, patience)).count() == 0
     }
 
     /// Does what a listed database needs now.
