@@ -5,8 +5,8 @@
 //! | a database is listed | looks whether it exists, probes it for the extension, starts its workers |
 //! | it does not exist, refuses connections, has no extension, or another version | says so once, looks again with growing pauses |
 //! | `CREATE EXTENSION`, `start_workers()` | looks again at once |
-//! | a service is switched off, a database is taken off the list, `stop_workers()` | asks the workers to leave; SIGTERM after 2 s |
-//! | DDL waits for the database | the workers leave by themselves; those that hang in a statement get a SIGTERM after 1.5 s |
+//! | a service is switched off, a database is taken off the list, `stop_workers()` | asks the workers to leave; SIGTERM after 1.5 s |
+//! | DDL waits for the database | the workers leave by themselves; those that hang in a statement get a SIGTERM after a second |
 //! | a worker ends in order | starts it again when it is still wanted and no DDL waits for the database |
 //! | a worker is terminated by an administrator | starts it again after half a second |
 //! | a worker fails | starts it again with growing pauses, which a minute of health resets |
@@ -37,9 +37,9 @@ use seeds::Seeds;
 /// How long the launcher sleeps when nobody wakes it.
 const TICK: Duration = Duration::from_millis(250);
 /// How long a worker may take to leave before it is terminated.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(1500);
 /// The same while DDL waits, which gives up after 5 s.
-const PATIENCE_OF_DDL: Duration = Duration::from_millis(1500);
+const PATIENCE_OF_DDL: Duration = Duration::from_millis(1000);
 /// Before a worker that somebody terminated comes back.
 const RESPITE: Duration = Duration::from_millis(500);
 /// Between two tries to get one of `max_worker_processes`.
@@ -266,7 +266,9 @@ impl Launcher {
             if number == PROBE && matches!(exit, Some(Exit::Left)) {
                 task.backoff.reset();
             } else if number == PROBE {
-                self.watches.entry(index).or_insert_with(Watch::new).not_before = task.not_before;
+                let watch = self.watches.entry(index).or_insert_with(Watch::new);
+                watch.not_before = task.not_before;
+                watch.said = Some(Obstacle::Unreachable);
                 if let Some(name) = shmem::read(|shared| shared.databases[index].name.get().to_owned()) {
                     // The postmaster or the process itself has written to the log.
                     Obstacle::Unreachable.show(index, &name);
@@ -311,12 +313,13 @@ impl Launcher {
 
     /// Ends every worker of a database for good; true when none is left.
     fn switch_off_all(&mut self, index: usize) -> bool {
-        (0..MAX_SLOTS).fold(true, |gone, number| self.switch_off(index, number) && gone)
+        // Not all(): every one is to be told.
+        (0..MAX_SLOTS).filter(|number| !self.switch_off(index, *number)).count() == 0
     }
 
     /// Ends every worker of a database for now; true when none is left.
     fn ask_all_to_leave(&mut self, index: usize, patience: Duration) -> bool {
-        (0..MAX_SLOTS).fold(true, |gone, number| self.ask_to_leave(index, number, patience) && gone)
+        (0..MAX_SLOTS).filter(|number| !self.ask_to_leave(index, *number, patience)).count() == 0
     }
 
     /// Does what a listed database needs now.
@@ -348,7 +351,9 @@ impl Launcher {
         match readiness {
             Readiness::Ready => {
                 if let Some(watch) = self.watches.get_mut(&index) {
-                    watch.said = None;
+                    if let Some(obstacle) = watch.said.take() {
+                        obstacle.clear(index, name);
+                    }
                     watch.backoff.reset();
                 }
                 self.keep_workers(index, name);

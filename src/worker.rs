@@ -23,11 +23,13 @@ use crate::{allocator, ddl, gucs, report, services};
 mod deadlock;
 mod doorbell;
 mod limits;
+mod session;
 mod signals;
 mod waiter;
 
 pub use doorbell::Doorbell;
-pub use signals::{attach_signals, reload_if_asked, set_application_name, wait_idle, wait_latch};
+pub use session::set_application_name;
+pub use signals::{attach_signals, reload_if_asked, wait_idle, wait_latch};
 
 /// The version of this library; the extension's must be the same.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -35,7 +37,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How often the worker looks after everything that does not wake it.
 const TICK: Duration = Duration::from_millis(250);
 /// How long a service may take to finish what it is doing when the worker leaves.
-const GRACE: Duration = Duration::from_millis(1500);
+const GRACE: Duration = Duration::from_millis(1200);
 /// Transactions that may wait for the main thread.
 const QUEUE: usize = 64;
 
@@ -69,6 +71,8 @@ pub extern "C-unwind" fn bigbrotr_worker_main(argument: pg_sys::Datum) {
     // SAFETY: a background worker connects once. The bootstrap user: an owner may be NOLOGIN, which is refused before
     // PostgreSQL 17. Errors end the process.
     unsafe { pg_sys::BackgroundWorkerInitializeConnection(name.as_ptr(), std::ptr::null(), 0) };
+    // Before the first transaction, which a hostile statement_timeout would end; the owner need not be a superuser.
+    session::pin();
     match shmem::service_of(place.slot) {
         Some((kind, _)) => {
             limits::apply();
@@ -245,44 +249,14 @@ impl Worker {
         EXIT.store(exit as u8, Ordering::Relaxed);
     }
 
-    /// Becomes the extension's owner with settings of our own. False when the database is not ready for us.
+    /// Becomes the extension's owner. False when the database is not ready for us.
     fn enter(&mut self) -> Result<bool, StoreError> {
         let extension = find_extension(&mut self.executor)?;
         let readiness = readiness_of(extension.as_ref());
         set_readiness(readiness);
         let Some(extension) = extension.filter(|_| readiness == Readiness::Ready) else { return Ok(false) };
         self.extension = (extension.oid, extension.owner);
-        let settings = [
-            // READ COMMITTED: the archive lock needs a snapshot taken after it was granted.
-            ("default_transaction_isolation", "read committed"),
-            ("default_transaction_read_only", "off"),
-            ("default_transaction_deferrable", "off"),
-            ("search_path", "pg_catalog, pg_temp"),
-            ("statement_timeout", "8s"),
-            ("lock_timeout", "4s"),
-            // A worker that waits for a user's lock and makes the user wait gives up before the user does.
-            ("deadlock_timeout", "100ms"),
-            ("idle_in_transaction_session_timeout", "0"),
-            ("client_min_messages", "error"),
-            ("bytea_output", "hex"),
-            ("timezone", "UTC"),
-            ("datestyle", "ISO, YMD"),
-            ("intervalstyle", "postgres"),
-            ("extra_float_digits", "1"),
-            ("session_replication_role", "origin"),
-            ("jit", "off"),
-            // Parallel workers come out of the same max_worker_processes as ours.
-            ("max_parallel_workers_per_gather", "0"),
-        ];
-        let mut calls: Vec<Call> = settings
-            .into_iter()
-            .map(|(name, value)| {
-                Call::new("SELECT pg_catalog.set_config($1, $2, false)", vec![Value::from(name), Value::from(value)])
-            })
-            .collect();
-        // Last: the owner need not be a superuser.
-        calls.push(Call::new(BECOME_OWNER, vec![Value::from(extension.owner)]));
-        self.executor.run(calls)?;
+        self.executor.run(vec![Call::new(BECOME_OWNER, vec![Value::from(extension.owner)])])?;
         self.executor.forget_plans();
         Ok(true)
     }

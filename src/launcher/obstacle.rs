@@ -66,4 +66,17 @@ impl Obstacle {
             }
         });
     }
+
+    /// Takes that back.
+    pub fn clear(self, index: usize, database: &str) {
+        let message = self.message(database);
+        shmem::write(|shared| {
+            for slot in &mut shared.databases[index].slots {
+                if slot.last_error.get() == message {
+                    slot.last_error.set("");
+                    slot.last_error_at = 0;
+                }
+            }
+        });
+    }
 }

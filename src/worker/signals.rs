@@ -1,6 +1,5 @@
 //! Signals of a background worker and of its threads.
 
-use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -85,21 +84,6 @@ fn sleep(time: Duration) {
     unsafe {
         pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, time.as_millis() as _, pg_sys::PG_WAIT_EXTENSION);
         pg_sys::ResetLatch(pg_sys::MyLatch);
-    }
-}
-
-/// Names this process in `pg_stat_activity`.
-pub fn set_application_name(name: &str) {
-    let Ok(name) = CString::new(name) else { return };
-    // SAFETY: a setting any session may change; the strings are copied.
-    unsafe {
-        pg_sys::SetConfigOption(
-            c"application_name".as_ptr(),
-            name.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-        );
-        pg_sys::pgstat_report_appname(name.as_ptr());
     }
 }
 

@@ -18,5 +18,7 @@ mod locks;
 mod shutdown;
 #[path = "workers/steering.rs"]
 mod steering;
+#[path = "workers/streaming.rs"]
+mod streaming;
 #[path = "workers/world.rs"]
 mod world;

@@ -8,7 +8,7 @@ use crate::log::Level;
 use crate::{Call, Context, CycleReport, Next, Service, ServiceError, Value};
 
 /// How long a cycle may take to end by itself when the worker leaves.
-const GRACE: Duration = Duration::from_millis(1200);
+const GRACE: Duration = Duration::from_millis(1000);
 /// The longest pause after failed cycles, unless the service's own interval is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
@@ -94,7 +94,7 @@ async fn keep_busy(context: &Context) -> Result<CycleReport, ServiceError> {
     while items < 1000 && !context.is_shutting_down() {
         context.store.call("SELECT pg_catalog.now()::text, $1", vec![Value::from(i64::from(items))]).await?;
         items += 1;
-        if items % 10 == 0 {
+        if items.is_multiple_of(10) {
             let calls = [
                 "LOCK TABLE bigbrotr.relay IN ROW EXCLUSIVE MODE",
                 "LOCK TABLE bigbrotr.event IN ROW EXCLUSIVE MODE",

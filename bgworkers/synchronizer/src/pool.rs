@@ -109,11 +109,6 @@ impl Pool {
                 ));
             }
             self.renew(context).await?;
-            context.progress.set_activity(format!(
-                "{} relays at a time, {} events archived",
-                self.passes.len(),
-                totals.archived
-            ));
             if self.passes.is_empty() && !look {
                 let pause = self.config.synchronizer_interval.min(LOOK);
                 return Ok(report(&totals, Next::After(pause)));

@@ -79,7 +79,7 @@ async fn deadlock_with_a_user_is_the_workers_loss() {
 async fn workers_leave_while_a_user_holds_the_archive_lock() {
     let mut world = world().await;
     world.run("BEGIN").await;
-    world.run("SELECT bigbrotr.event_insert(ARRAY['{}'], 'wss://relay.example')").await;
+    world.run("SELECT bigbrotr.event_insert(ARRAY['{}'], 'wss://relay.damus.io')").await;
     world.cluster.set(&[("bigbrotr.databases", "")]).await;
     world.wait(NOBODY, SOON, "leave").await;
     world.run("ROLLBACK").await;

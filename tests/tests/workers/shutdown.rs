@@ -19,7 +19,12 @@ async fn server_stops_and_starts_in_every_mode() {
             // It waits for clients, as it should.
             let World { mut cluster, client } = world;
             drop(client);
+            // The connection's task must have its turn.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let started = Instant::now();
             cluster.stop(Stop::Smart);
+            println!("Smart: {:.2?}", started.elapsed());
+            assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
             cluster.start_server();
             let client = cluster.connect(SUPERUSER).await;
             world = World { cluster, client };
@@ -66,7 +71,8 @@ async fn busy_worker_ends_at_a_sigterm() {
 #[tokio::test]
 async fn worker_in_a_statement_ends_at_a_sigterm() {
     let world = world().await;
-    world.run("ALTER SYSTEM SET bigbrotr.inject_fault = 'finder:busy'; BEGIN; LOCK TABLE bigbrotr.event").await;
+    world.run("ALTER SYSTEM SET bigbrotr.inject_fault = 'finder:busy'").await;
+    world.run("BEGIN; LOCK TABLE bigbrotr.event").await;
     let other = world.cluster.connect(SUPERUSER).await;
     other.batch_execute("SELECT pg_reload_conf()").await.expect("reloads");
     let waiting = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE backend_type = 'bigbrotr finder' AND wait_event_type = 'Lock')";
