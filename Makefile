@@ -28,10 +28,7 @@ endif
 export PG_CONFIG
 export PGRX_PG_CONFIG_PATH = $(PG_CONFIG)
 
-say = @printf '\033[1m== %s\033[0m\n' '$(1)'
-ifneq ($(NO_COLOR)$(CI),)
-say = @printf '== %s\n' '$(1)'
-endif
+say = @if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then printf '\033[1m== %s\033[0m\n' '$(1)'; else echo '== $(1)'; fi
 
 .DEFAULT_GOAL := build
 .SUFFIXES:

@@ -40,7 +40,8 @@ impl Progress {
     /// If a query fails, for example because the extension is being created.
     pub async fn read(client: &Client, relays: i64) -> Result<Self, Error> {
         let workers = "SELECT service, state, activity, CASE WHEN state = 'backoff' THEN last_error END
-                       FROM bigbrotr.stat_workers WHERE database = current_database() ORDER BY started_at NULLS LAST, service, worker";
+                       FROM bigbrotr.stat_workers WHERE database = current_database() 
+                       ORDER BY array_position('{seeder,finder,validator,monitor,synchronizer,refresher}', service), worker";
         let workers = client.query(workers, &[]).await?;
         let status = "SELECT url, online, event_count, coverage FROM bigbrotr.relay_status ORDER BY event_count DESC, url LIMIT $1";
         let status = client.query(status, &[&relays]).await?;
