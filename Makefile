@@ -6,6 +6,7 @@
 PG_CONFIG ?= $(shell scripts/pg-config)
 CARGO ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),cargo)
 DESTDIR ?=
+STRIP ?= strip
 
 EXTENSION := bigbrotr
 VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" bigbrotr.control)
@@ -33,7 +34,7 @@ say = @if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then printf '\033[1m== %s\033[0m\n' '
 .DEFAULT_GOAL := build
 .SUFFIXES:
 .NOTPARALLEL:
-.PHONY: build install uninstall installcheck check lint test demo demo-stop run bench deps toolchain headers workspace clean help
+.PHONY: build install uninstall check lint test demo demo-stop run bench deps toolchain headers workspace clean help
 
 ## build: compile the extension for the server of PG_CONFIG (the default)
 build: toolchain headers
@@ -48,7 +49,8 @@ install: headers
 	@# By rename: a running server keeps the file it has mapped, and writing into that would crash it.
 	@scripts/install-script > $(TARGET)/$(EXTENSION)--$(VERSION).sql
 	@set -e; put() { install -m "$$1" "$$2" "$$3.new"; mv -f "$$3.new" "$$3"; echo "installed $$3"; }; \
-	put 755 $(TARGET)/libbigbrotr.so '$(PKGLIBDIR)/$(EXTENSION).so'; \
+	$(STRIP) --strip-debug -o $(TARGET)/$(EXTENSION).so $(TARGET)/libbigbrotr.so; \
+	put 755 $(TARGET)/$(EXTENSION).so '$(PKGLIBDIR)/$(EXTENSION).so'; \
 	put 644 bigbrotr.control '$(EXTENSIONDIR)/$(EXTENSION).control'; \
 	put 644 $(TARGET)/$(EXTENSION)--$(VERSION).sql '$(EXTENSIONDIR)/$(EXTENSION)--$(VERSION).sql'; \
 	for file in sql/$(EXTENSION)--*.sql; do \
