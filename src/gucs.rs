@@ -17,9 +17,11 @@ pub use checks::parse_proxy;
 pub use list::parse_list;
 
 type Text = GucSetting<Option<CString>>;
-const EMPTY: Text = Text::new(Some(c""));
+const fn empty() -> Text {
+    Text::new(Some(c""))
+}
 
-static DATABASES: Text = EMPTY;
+static DATABASES: Text = empty();
 static ENABLED: [GucSetting<bool>; 6] = [const { GucSetting::<bool>::new(true) }; 6];
 static SYNCHRONIZER_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(1);
 static FINDER_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(300);
@@ -33,9 +35,9 @@ static SYNCHRONIZER_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(64);
 static WORKER_THREADS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static WORKER_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(256);
 static NETWORKS: Text = Text::new(Some(c"clearnet"));
-static TOR_PROXY: Text = EMPTY;
-static I2P_PROXY: Text = EMPTY;
-static LOKI_PROXY: Text = EMPTY;
+static TOR_PROXY: Text = empty();
+static I2P_PROXY: Text = empty();
+static LOKI_PROXY: Text = empty();
 static ALLOW_PRIVATE_ADDRESSES: GucSetting<bool> = GucSetting::<bool>::new(false);
 static CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static REQUEST_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
@@ -53,14 +55,14 @@ static VANISH_ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
 static AUTH_ENABLED: GucSetting<bool> = GucSetting::<bool>::new(false);
 static PUBLISH_ENABLED: GucSetting<bool> = GucSetting::<bool>::new(false);
 static MONITOR_CHECKS: Text = Text::new(Some(c"nip11,rtt,ssl,dns,geo,net,http"));
-static PUBLISH_RELAYS: Text = EMPTY;
-static SEED_FILE: Text = EMPTY;
-static SECRET_KEY_FILE: Text = EMPTY;
-static GEOIP_CITY_FILE: Text = EMPTY;
-static GEOIP_ASN_FILE: Text = EMPTY;
+static PUBLISH_RELAYS: Text = empty();
+static SEED_FILE: Text = empty();
+static SECRET_KEY_FILE: Text = empty();
+static GEOIP_CITY_FILE: Text = empty();
+static GEOIP_ASN_FILE: Text = empty();
 static HISTORY_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(2_592_000);
 static QUARANTINE_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(2_592_000);
-static INJECT_FAULT: Text = EMPTY;
+static INJECT_FAULT: Text = empty();
 
 const R: GucContext = GucContext::Sighup;
 const S: GucContext = GucContext::Suset;
@@ -501,7 +503,7 @@ pub fn register() {
         GucFlags::NO_SHOW_ALL | GucFlags::SUPERUSER_ONLY,
         None,
         c"For the tests of this extension.",
-        c"service:sql, service:panic, service:main or service:exit.",
+        c"service:fault, where fault is sql, panic, main, exit, busy or memory.",
     );
     #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
     // SAFETY: called once from _PG_init with a static string.

@@ -7,6 +7,7 @@
 
 mod allocator;
 mod ddl;
+mod doorbell;
 mod functions;
 mod gucs;
 mod launcher;

@@ -10,7 +10,7 @@ use pgrx::spi::{OwnedPreparedStatement, SpiError, SpiTupleTable};
 use pgrx::{IntoDatum, PgBuiltInOids, PgOid, PgTryBuilder, Spi, pg_sys};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::worker::Doorbell;
+use crate::doorbell::Doorbell;
 
 // timeout.h is not among pgrx's bindings. Neither function raises an error.
 unsafe extern "C-unwind" {

@@ -16,18 +16,17 @@ use pgrx::{PgLogLevel, pg_guard, pg_sys};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 
+use crate::doorbell::Doorbell;
 use crate::shmem::{self, Exit, Place, Readiness, State};
 use crate::store::{Executor, Remote, Request};
 use crate::{allocator, ddl, gucs, report, services};
 
 mod deadlock;
-mod doorbell;
 mod limits;
 mod session;
 mod signals;
 mod waiter;
 
-pub use doorbell::Doorbell;
 pub use session::set_application_name;
 pub use signals::{attach_signals, reload_if_asked, wait_idle, wait_latch};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pgrx::pg_sys;
 
-use super::Doorbell;
+use crate::doorbell::Doorbell;
 
 /// Freed when dropped.
 pub struct Waiter(*mut pg_sys::WaitEventSet);

@@ -9,7 +9,7 @@ use bigbrotr_core::{Call, Config, Context, StoreError, Value};
 use bigbrotr_models::Event;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::batch::{Batch, Known};
+use crate::batch::{Batch, Known, Receipt};
 
 /// Pages that may wait.
 const QUEUE: usize = 16;
@@ -36,15 +36,6 @@ pub struct Job {
     pub cover: Option<Call>,
     /// Told when it is committed, or why not.
     pub receipt: oneshot::Sender<Result<Receipt, String>>,
-}
-
-/// A committed page.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Receipt {
-    /// Events of it that were new. An event that two pages of a batch bring counts for the first.
-    pub archived: u64,
-    /// Events whose signature was bad.
-    pub refused: u64,
 }
 
 /// The way to it.
@@ -190,16 +181,16 @@ impl Writer {
         batch.look_up(&self.context, &mut self.known).await?;
         batch.verify().await?;
         let mut calls = batch.calls(&self.config);
-        let mut refused: HashMap<i32, (Vec<Option<String>>, Vec<Option<Vec<u8>>>)> = HashMap::new();
+        let mut refused: HashMap<i32, Refused> = HashMap::new();
         let early = jobs
             .iter()
             .flat_map(|job| job.refused.iter().map(|(reason, bytes)| (job.relay_id, *reason, bytes.clone())));
         for (relay_id, reason, bytes) in early.chain(batch.refused()) {
-            let (reasons, all) = refused.entry(relay_id).or_default();
-            reasons.push(Some(reason.to_owned()));
-            all.push(Some(bytes));
+            let of_relay = refused.entry(relay_id).or_default();
+            of_relay.reasons.push(Some(reason.to_owned()));
+            of_relay.bytes.push(Some(bytes));
         }
-        for (relay_id, (reasons, bytes)) in refused {
+        for (relay_id, Refused { reasons, bytes }) in refused {
             calls.push(Call::new(
                 QUARANTINE,
                 vec![Value::Int(relay_id), Value::TextArray(reasons), Value::ByteaArray(bytes)],
@@ -212,6 +203,13 @@ impl Writer {
         self.context.store.transaction(calls).await?;
         Ok(batch.settle(&mut self.known))
     }
+}
+
+/// Arguments of `quarantine()` for one relay.
+#[derive(Default)]
+struct Refused {
+    reasons: Vec<Option<String>>,
+    bytes: Vec<Option<Vec<u8>>>,
 }
 
 /// Whether trying the same again can help: serialization, deadlock, lock and statement timeouts, and BB001, with which

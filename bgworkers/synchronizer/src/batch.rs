@@ -5,8 +5,6 @@ use std::collections::{HashMap, HashSet};
 use bigbrotr_core::{Call, Config, Context, StoreError, Value};
 use bigbrotr_models::{Event, VerifiedEvent};
 
-use crate::archivist::Receipt;
-
 type Id = [u8; 32];
 
 /// Signatures checked in one task.
@@ -15,6 +13,15 @@ const CHUNK: usize = 64;
 const KNOWN: &str = "SELECT bigbrotr.known_events($1, $2)";
 const LOCK: &str = "SELECT bigbrotr.lock_archive()";
 const ARCHIVE: &str = "SELECT bigbrotr.archive($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+
+/// A committed page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Events of it that were new. An event that two pages of a batch bring counts for the first.
+    pub archived: u64,
+    /// Events whose signature was bad.
+    pub refused: u64,
+}
 
 /// Ids known to be in the archive: two generations, so that forgetting is cheap and bounded.
 pub struct Known {

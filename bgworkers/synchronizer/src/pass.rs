@@ -12,7 +12,8 @@ use bigbrotr_utils::{Connection, DialError, Dialer, HostLimits};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{self, Received};
-use crate::archivist::{Archivist, Job, Receipt};
+use crate::archivist::{Archivist, Job};
+use crate::batch::Receipt;
 use crate::now;
 
 /// How long a pass waits for a connection of its host to become free.
@@ -299,7 +300,7 @@ impl Pass<'_> {
                 pending = Some(self.hand_over(received, Vec::new()).await?);
             };
             let (end, dial_error) = match &received.end {
-                Some(end) => (end.clone(), request.error.take()),
+                Some(end) => (*end, request.error.take()),
                 None => (End::Disconnected, None),
             };
             let progress = pager.answer(Answer { items: &request.items, off_window: request.off_window, end });
