@@ -69,7 +69,7 @@ impl<'a> Request<'a> {
             error: None,
             notice: None,
             // A relay may ignore the limit, within reason.
-            most_items: (window.limit as usize * 4).max(10_000),
+            most_items: (window.limit as usize * 4).max(1000),
             bytes: 0,
             refused: 0,
             deadline: Instant::now() + config.request_timeout,

@@ -22,6 +22,10 @@ const HOST_PATIENCE: Duration = Duration::from_secs(20);
 const RETRY_OPEN: i64 = 3600;
 /// Refusals in a row without progress, after which a pass gives up.
 const MAX_REFUSALS: u32 = 3;
+/// Answers over budget in a row, each to a smaller window, after which a relay is taken to send without end.
+const MAX_OVERFLOWS: u32 = 32;
+/// Smallest `limit` asked of a relay that breaks off.
+const MIN_PAGE_LIMIT: u32 = 10;
 /// Connections of one pass.
 const MAX_CONNECTIONS: u32 = 20;
 
@@ -52,6 +56,8 @@ pub struct Learned {
     limits: RelayLimits,
     /// When ranges the relay could not give are asked for again, unix seconds.
     retry_open_at: i64,
+    /// The `limit` that came through where larger answers broke off.
+    page_limit: Option<u32>,
 }
 
 /// A claimed relay.
@@ -132,12 +138,15 @@ impl From<StoreError> for Failure {
 
 /// Runs a pass and releases the relay.
 pub async fn run(relay: Relay, tools: &Tools) -> Outcome {
+    let most = relay.max_limit.map_or(tools.config.page_limit, |limit| limit.min(tools.config.page_limit));
+    let most = relay.learned.page_limit.map_or(most, |limit| limit.clamp(MIN_PAGE_LIMIT.min(most), most));
     let mut pass = Pass {
         tools,
         id: relay.id,
         limits: relay.learned.limits.clone(),
         retry_open_at: relay.learned.retry_open_at,
-        page_limit: relay.max_limit.map_or(tools.config.page_limit, |limit| limit.min(tools.config.page_limit)),
+        page_limit: most,
+        most,
         horizon: now() - i64::try_from(tools.config.sync_lag.as_secs()).unwrap_or(0),
         outcome: Outcome::default(),
         progressed: false,
@@ -176,8 +185,14 @@ pub async fn run(relay: Relay, tools: &Tools) -> Outcome {
         }
     };
     pass.outcome.error.clone_from(&error);
-    let learned =
-        serde_json::to_string(&Learned { limits: pass.limits.clone(), retry_open_at: pass.retry_open_at }).ok();
+    let learned = Learned {
+        limits: pass.limits.clone(),
+        retry_open_at: pass.retry_open_at,
+        // Kept while it is needed; after a pass without a break twice as much is tried.
+        page_limit: (pass.page_limit < tools.config.page_limit)
+            .then(|| if pass.page_limit < pass.most { pass.page_limit } else { pass.page_limit.saturating_mul(2) }),
+    };
+    let learned = serde_json::to_string(&learned).ok();
     let args = vec![
         Value::Int(relay.id),
         Value::Bool(ok),
@@ -204,6 +219,8 @@ struct Pass<'a> {
     limits: RelayLimits,
     retry_open_at: i64,
     page_limit: u32,
+    /// `page_limit` at the beginning.
+    most: u32,
     horizon: i64,
     outcome: Outcome,
     /// Whether anything new was archived or proven.
@@ -236,6 +253,10 @@ impl Pass<'_> {
                 None => return Ok(()),
                 Some(stop) => stop,
             };
+            if reason == Reason::Disconnected {
+                // It may break off after so many events or bytes: less at a time may come through.
+                self.page_limit = (self.page_limit / 2).max(MIN_PAGE_LIMIT);
+            }
             let patient = match reason {
                 Reason::Closed => !matches!(error, StopCause::Closed(ClosePrefix::RateLimited)),
                 Reason::Oversize | Reason::Disconnected => true,
@@ -247,7 +268,9 @@ impl Pass<'_> {
                     StopCause::Closed(prefix) => {
                         Failure::Relay(reason, self.last_notice.clone().unwrap_or_else(|| prefix.as_str().to_owned()))
                     }
-                    StopCause::Silent => Failure::Relay(reason, "no answer".to_owned()),
+                    StopCause::Silent => {
+                        Failure::Relay(reason, self.last_notice.clone().unwrap_or_else(|| "no answer".to_owned()))
+                    }
                 });
             }
             tokio::time::sleep(jitter(Duration::from_millis(300) * (1 << refusals.min(4)))).await;
@@ -284,6 +307,7 @@ impl Pass<'_> {
         // A page is committed before the next one is handed over: coverage claims build on one another.
         let mut pending: Option<Pending> = None;
         let mut cause = StopCause::Silent;
+        let mut overflows = 0;
         while let Some(window) = pager.next() {
             self.tools.context.memory.ready().await;
             let filter = merge(&self.tools.config.sync_filter, window);
@@ -323,6 +347,12 @@ impl Pass<'_> {
             }
             self.settle(&mut pending).await?;
             pending = Some(self.hand_over(received, coverage).await?);
+            overflows = if end == End::Overflow { overflows + 1 } else { 0 };
+            if overflows >= MAX_OVERFLOWS {
+                self.settle(&mut pending).await?;
+                self.last_notice = Some("its answers have no end".to_owned());
+                return Ok(Some(Stop { reason: Reason::Unsupported, error: StopCause::Silent }));
+            }
             if let StopCause::Dial(_) = cause
                 && pager.ended().is_none()
             {
