@@ -8,5 +8,6 @@ mod plans;
 mod preload;
 mod roles;
 mod settings;
+mod statistics;
 mod support;
 mod vectors;
