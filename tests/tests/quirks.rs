@@ -60,9 +60,9 @@ async fn lost(client: &Client, expected: &BTreeSet<Pair>, relays: &[&RelayHandle
     let archived = archived(client).await;
     let mut lost = Vec::new();
     for pair in expected.difference(&archived) {
-        let json =
-            relays.iter().flat_map(|relay| relay.held_events()).find(|json| json.contains(&pair.0)).expect("held");
-        let event: serde_json::Value = serde_json::from_str(&json).expect("json");
+        let held = relays.iter().flat_map(|relay| relay.held_events());
+        let mut held = held.filter_map(|json| serde_json::from_str::<serde_json::Value>(&json).ok());
+        let event = held.find(|event| event["id"] == pair.0.as_str()).expect("held");
         let sql = "SELECT EXISTS (SELECT FROM bigbrotr.coverage c JOIN bigbrotr.relay r ON r.id = c.relay_id \
                    WHERE r.url = $1 AND c.state = 'complete' AND c.ranges @> $2::bigint)";
         let created_at = event["created_at"].as_i64().expect("a number");
