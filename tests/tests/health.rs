@@ -369,8 +369,10 @@ async fn a_table_that_changed_is_analyzed() {
 async fn events_beyond_their_retention_leave_with_their_sightings() {
     let (mut cluster, client) = cluster("refresher", &[]).await;
     let mut generator = Generator::new(1);
-    let old: Vec<String> = (0..2500).map(|n| generator.event(1, now() - 100_000 - n, &[], "old")).collect();
-    let young: Vec<String> = (0..20).map(|n| generator.event(1, now() - 100 - n, &[], "young")).collect();
+    // One clock reading: a tick in between would make two of them the same event.
+    let start = now();
+    let old: Vec<String> = (0..2500).map(|n| generator.event(1, start - 100_000 - n, &[], "old")).collect();
+    let young: Vec<String> = (0..20).map(|n| generator.event(1, start - 100 - n, &[], "young")).collect();
     for (events, relay) in [(&old, "wss://relay-a.com"), (&young, "wss://relay-a.com"), (&old, "wss://relay-b.com")] {
         client.execute("SELECT bigbrotr.event_insert($1, $2)", &[events, &relay]).await.expect("archived");
     }
