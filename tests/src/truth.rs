@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio_postgres::Client;
 
-use crate::{Cluster, RelayHandle, signed};
+use crate::{Cluster, ClusterOptions, RelayHandle, signed};
 
 /// `(event id in hex, relay URL)`.
 pub type Pair = (String, String);
@@ -20,6 +20,24 @@ pub fn only(services: &[&str]) -> Vec<(String, &'static str)> {
         .iter()
         .map(|service| (format!("bigbrotr.{service}_enabled"), if services.contains(service) { "on" } else { "off" }))
         .collect()
+}
+
+/// A preloaded cluster that archives database `postgres` as fast as tests want it, with no service but the synchronizer.
+pub fn archive_options(more: &[(&str, &str)]) -> ClusterOptions {
+    let mut options = ClusterOptions::preloaded()
+        .with("max_worker_processes", "20")
+        .with("bigbrotr.databases", "postgres")
+        .with("bigbrotr.allow_private_addresses", "on")
+        .with("bigbrotr.synchronizer_interval", "1s")
+        .with("bigbrotr.sync_lag", "1s")
+        .with("bigbrotr.min_disk_free", "0");
+    for (name, value) in only(&["synchronizer"]) {
+        options = options.with(&name, value);
+    }
+    for (name, value) in more {
+        options = options.with(name, value);
+    }
+    options
 }
 
 /// Whether an archive must hold this event: its signature is good and its kind is not ephemeral.

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use bigbrotr_tests::relay::{Eose, Order, Refusal};
-use bigbrotr_tests::truth::{self, expected, only, wait_until_archived};
+use bigbrotr_tests::truth::{self, archive_options, expected, wait_until_archived};
 use bigbrotr_tests::{
-    Cluster, ClusterOptions, Generator, Relay, RelayHandle, RelayOptions, Spec, Stop, Store, distribute, generate,
-    real_events,
+    Cluster, Generator, Relay, RelayHandle, RelayOptions, Spec, Stop, Store, distribute, generate, real_events,
 };
 use tokio_postgres::Client;
 
@@ -14,20 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(90);
 
 /// A cluster whose only service in database `postgres` is the synchronizer.
 fn cluster(more: &[(&str, &str)]) -> Cluster {
-    let mut options = ClusterOptions::preloaded()
-        .with("max_worker_processes", "20")
-        .with("bigbrotr.databases", "postgres")
-        .with("bigbrotr.allow_private_addresses", "on")
-        .with("bigbrotr.synchronizer_interval", "1s")
-        .with("bigbrotr.sync_lag", "1s")
-        .with("bigbrotr.min_disk_free", "0");
-    for (name, value) in only(&["synchronizer"]) {
-        options = options.with(&name, value);
-    }
-    for (name, value) in more {
-        options = options.with(name, value);
-    }
-    Cluster::start(options)
+    Cluster::start(archive_options(more))
 }
 
 async fn database(cluster: &Cluster) -> Client {

@@ -5,26 +5,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bigbrotr_tests::relay::{Disconnect, Document, Endless, Eose, Extra, Mode, Order, Refusal};
-use bigbrotr_tests::truth::{Pair, archived, expected, only, wait_until_archived};
-use bigbrotr_tests::{Cluster, ClusterOptions, Generator, Relay, RelayHandle, RelayOptions, Spec, Store, generate};
+use bigbrotr_tests::truth::{Pair, archive_options, archived, expected, wait_until_archived};
+use bigbrotr_tests::{Cluster, Generator, Relay, RelayHandle, RelayOptions, Spec, Store, generate};
 use tokio_postgres::Client;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
 async fn start(more: &[(&str, &str)]) -> (Cluster, Client) {
-    let mut options = ClusterOptions::preloaded()
-        .with("max_worker_processes", "20")
-        .with("bigbrotr.databases", "postgres")
-        .with("bigbrotr.allow_private_addresses", "on")
-        .with("bigbrotr.synchronizer_interval", "1s")
-        .with("bigbrotr.request_timeout", "2s")
-        .with("bigbrotr.idle_timeout", "2s")
-        .with("bigbrotr.connect_timeout", "2s")
-        .with("bigbrotr.sync_lag", "1s")
-        .with("bigbrotr.min_disk_free", "0");
-    for (name, value) in only(&["synchronizer"]) {
-        options = options.with(&name, value);
-    }
+    let mut options = archive_options(&[
+        ("bigbrotr.request_timeout", "2s"),
+        ("bigbrotr.idle_timeout", "2s"),
+        ("bigbrotr.connect_timeout", "2s"),
+    ]);
     for (name, value) in more {
         options = options.with(name, value);
     }
