@@ -7,6 +7,7 @@ use std::{
     env, fs,
     io::{self, Write},
     net::ToSocketAddrs,
+    os::unix::fs::PermissionsExt,
     process::ExitCode,
     sync::mpsc,
     thread,
@@ -91,6 +92,8 @@ async fn demo() -> Result<bool> {
 
     let seeds = place.dir().with_extension("seeds");
     fs::write(&seeds, network.seeds())?;
+    // Under a strict umask the server could not read it.
+    fs::set_permissions(&seeds, fs::Permissions::from_mode(0o644))?;
     let options = ClusterOptions { dir: Some(place.dir().to_owned()), keep: true, ..ClusterOptions::preloaded() };
     let mut cluster = settings(&seeds.to_string_lossy()).into_iter().fold(options, |o, (k, v)| o.with(k, &v)).start();
     println!("Started {} in {}", cluster.root().version, place.dir().display());

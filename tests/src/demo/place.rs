@@ -100,6 +100,7 @@ impl Place {
     /// If it does not stop, or a file cannot be removed.
     pub fn remove(&self) -> io::Result<()> {
         self.stop()?;
+        let _ = fs::remove_file(self.dir.with_extension("seeds"));
         match fs::remove_dir_all(&self.dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
