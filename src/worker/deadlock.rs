@@ -18,9 +18,7 @@ unsafe extern "C-unwind" {
 }
 
 /// `USER_TIMEOUT` of the enum `TimeoutId`: RegisterTimeout() hands out the first free id from it on.
-const USER_TIMEOUT: i32 = if cfg!(feature = "pg13") {
-    8
-} else if cfg!(feature = "pg14") {
+const USER_TIMEOUT: i32 = if cfg!(feature = "pg14") {
     10
 } else if cfg!(any(feature = "pg15", feature = "pg16")) {
     12
