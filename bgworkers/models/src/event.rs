@@ -2,11 +2,13 @@
 
 mod error;
 mod form;
+mod packed;
 mod parse;
 mod stored;
 
 pub use error::EventError;
 pub use form::IdForm;
+pub use packed::Packed;
 
 use crate::escape::{Controls, push_string};
 use crate::hex;

@@ -65,6 +65,9 @@ pub enum EventError {
     /// `event.raw` is no serialisation of the row it stands in.
     #[error("the stored bytes do not belong to the stored columns")]
     BadRaw,
+    /// The packed tags and content of a stored event cannot be read.
+    #[error("the stored event is damaged")]
+    DamagedBody,
 }
 
 impl EventError {
@@ -89,6 +92,7 @@ impl EventError {
             Self::BadPubkey => "bad_pubkey",
             Self::BadSignature => "bad_signature",
             Self::BadRaw => "bad_raw",
+            Self::DamagedBody => "damaged_body",
         }
     }
 }
