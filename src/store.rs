@@ -160,7 +160,7 @@ fn type_of(value: &Value) -> PgOid {
         Value::Float(_) => PgBuiltInOids::FLOAT8OID,
         Value::Bytea(_) => PgBuiltInOids::BYTEAOID,
         Value::IntArray(_) => PgBuiltInOids::INT4ARRAYOID,
-        Value::BigIntArray(_) => PgBuiltInOids::INT8ARRAYOID,
+        Value::BigIntArray(_) | Value::NullableBigIntArray(_) => PgBuiltInOids::INT8ARRAYOID,
         Value::BoolArray(_) => PgBuiltInOids::BOOLARRAYOID,
         Value::TextArray(_) => PgBuiltInOids::TEXTARRAYOID,
         Value::ByteaArray(_) => PgBuiltInOids::BYTEAARRAYOID,
@@ -179,6 +179,7 @@ fn datum(value: &Value) -> DatumWithOid<'_> {
         Value::Bytea(Some(bytes)) => bytes.as_slice().into_datum(),
         Value::IntArray(items) => items.as_slice().into_datum(),
         Value::BigIntArray(items) => items.as_slice().into_datum(),
+        Value::NullableBigIntArray(items) => items.as_slice().into_datum(),
         Value::BoolArray(items) => items.as_slice().into_datum(),
         Value::TextArray(items) => items.iter().map(Option::as_deref).collect::<Vec<Option<&str>>>().into_datum(),
         Value::ByteaArray(items) => items.iter().map(Option::as_deref).collect::<Vec<Option<&[u8]>>>().into_datum(),
@@ -209,6 +210,9 @@ fn rows_of(table: SpiTupleTable<'_>) -> Result<Rows, StoreError> {
                 PgOid::BuiltIn(PgBuiltInOids::TEXTOID) => tuple.get::<String>(column).map_err(shape)?.map(Value::from),
                 PgOid::BuiltIn(PgBuiltInOids::BYTEAOID) => {
                     tuple.get::<Vec<u8>>(column).map_err(shape)?.map(|bytes| Value::Bytea(Some(bytes)))
+                }
+                PgOid::BuiltIn(PgBuiltInOids::INT8ARRAYOID) => {
+                    tuple.get::<Vec<i64>>(column).map_err(shape)?.map(Value::BigIntArray)
                 }
                 PgOid::BuiltIn(PgBuiltInOids::VOIDOID) => None,
                 other => {

@@ -42,20 +42,22 @@ pub async fn measure(cluster: &Cluster, client: &Client, corpus: &[std::sync::Ar
     assert_eq!(good, corpus.len());
 
     let file = |name: &str| cluster.data().join(name).to_string_lossy().replace('\'', "''");
-    let (events, sightings) = (file("events.copy"), file("sightings.copy"));
+    let (events, authors, sightings) = (file("events.copy"), file("authors.copy"), file("sightings.copy"));
     client
         .batch_execute(&format!(
-            "CREATE TABLE public.event (LIKE bigbrotr.event INCLUDING ALL); CREATE TABLE public.sighting (LIKE bigbrotr.sighting INCLUDING ALL); \
-             COPY (SELECT * FROM bigbrotr.event ORDER BY seq) TO '{events}' (FORMAT binary); COPY bigbrotr.sighting TO '{sightings}' (FORMAT binary);"
+            "CREATE TABLE public.event (LIKE bigbrotr.stored_event INCLUDING ALL); CREATE TABLE public.author (LIKE bigbrotr.author INCLUDING ALL); \
+             CREATE TABLE public.sighting (LIKE bigbrotr.sighting INCLUDING ALL); \
+             COPY (SELECT * FROM bigbrotr.stored_event ORDER BY seq) TO '{events}' (FORMAT binary); COPY bigbrotr.author TO '{authors}' (FORMAT binary); \
+             COPY bigbrotr.sighting TO '{sightings}' (FORMAT binary);"
         ))
         .await
         .expect("copied out");
     let before = cluster.server_cpu_seconds();
     client
-        .batch_execute(&format!("COPY public.event FROM '{events}' (FORMAT binary); COPY public.sighting FROM '{sightings}' (FORMAT binary);"))
+        .batch_execute(&format!("COPY public.event FROM '{events}' (FORMAT binary); COPY public.author FROM '{authors}' (FORMAT binary); COPY public.sighting FROM '{sightings}' (FORMAT binary);"))
         .await
         .expect("copied in");
     let copy = cluster.server_cpu_seconds() - before;
-    client.batch_execute("DROP TABLE public.event, public.sighting").await.expect("dropped");
+    client.batch_execute("DROP TABLE public.event, public.author, public.sighting").await.expect("dropped");
     Limit { signatures, copy }
 }

@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 
 /// Prints sizes per distinct event and per sighting.
 pub async fn print(client: &Client, events: usize, sightings: usize) {
-    client.batch_execute("VACUUM (FULL false) bigbrotr.event; ").await.expect("vacuumed");
+    client.batch_execute("VACUUM bigbrotr.stored_event").await.expect("vacuumed");
     client.batch_execute("VACUUM bigbrotr.sighting").await.expect("vacuumed");
     let rows = client
         .query(
@@ -13,7 +13,7 @@ pub async fn print(client: &Client, events: usize, sightings: usize) {
              FROM pg_class AS t \
              JOIN pg_index AS i ON i.indrelid = t.oid \
              JOIN pg_class AS c ON c.oid IN (t.oid, i.indexrelid) \
-             WHERE t.oid IN ('bigbrotr.event'::regclass, 'bigbrotr.sighting'::regclass) \
+             WHERE t.oid IN ('bigbrotr.stored_event'::regclass, 'bigbrotr.author'::regclass, 'bigbrotr.sighting'::regclass) \
              GROUP BY 1, 2, 3 ORDER BY 3, 2 DESC",
             &[],
         )

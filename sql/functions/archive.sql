@@ -8,109 +8,151 @@ CREATE FUNCTION bigbrotr.lock_archive() RETURNS void
   AS $$ SELECT pg_advisory_xact_lock(-5036003385600829949) $$;
 COMMENT ON FUNCTION bigbrotr.lock_archive() IS 'Internal: the archive lock, until the end of the transaction.';
 
-CREATE FUNCTION bigbrotr.known_events(ids bytea[], created_ats bigint[]) RETURNS SETOF integer
+CREATE FUNCTION bigbrotr.known_events(ids bytea[]) RETURNS TABLE (place integer, seq bigint)
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-  -- LATERAL … LIMIT 1: one look-up in the primary key per id. A plain join may choose to read the whole table.
+  -- LATERAL … LIMIT 1: one look-up in the index per id. A plain join may choose to read the whole table.
   AS $$
-    SELECT u.place::integer
-    FROM unnest(ids, created_ats) WITH ORDINALITY AS u (id, created_at, place)
-    CROSS JOIN LATERAL (
-      SELECT FROM bigbrotr.event AS e WHERE e.created_at = u.created_at AND e.id = u.id LIMIT 1) AS known
+    SELECT u.place::integer, known.seq
+    FROM unnest(ids) WITH ORDINALITY AS u (id, place)
+    CROSS JOIN LATERAL (SELECT e.seq FROM bigbrotr.stored_event AS e WHERE e.id = u.id LIMIT 1) AS known
   $$;
-COMMENT ON FUNCTION bigbrotr.known_events(bytea[], bigint[]) IS
-  'Internal: which of these the archive holds, as places in the arrays from 1. Their signatures need not be checked again.';
+COMMENT ON FUNCTION bigbrotr.known_events(bytea[]) IS
+  'Internal: which of these the archive holds, as places in the array from 1, and where. Their signatures need not be checked again.';
 
-CREATE FUNCTION bigbrotr.archive(
-  ids bytea[], created_ats bigint[],
-  new_places integer[], pubkeys bytea[], kinds integer[], tags text[], contents text[], sigs bytea[], raws bytea[],
-  sighting_relays integer[], sighting_places integer[], vanish_enabled boolean, oldest bigint) RETURNS integer
+CREATE FUNCTION bigbrotr.author_ids(pubkeys bytea[]) RETURNS integer[]
   LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
 DECLARE
-  seqs bigint[];
-  refused boolean[];
-  inserted integer := 0;
+  found integer[];
 BEGIN
-  -- Where each event of the batch stands in the archive; what a tombstone or retention keeps out stays out.
-  SELECT array_agg(known.seq ORDER BY u.place), array_agg(u.created_at < oldest ORDER BY u.place)
-  INTO seqs, refused
-  FROM unnest(ids, created_ats) WITH ORDINALITY AS u (id, created_at, place)
-  LEFT JOIN LATERAL (
-    SELECT e.seq FROM bigbrotr.event AS e WHERE e.created_at = u.created_at AND e.id = u.id LIMIT 1) AS known ON true;
+  FOR round IN 1..2 LOOP
+    SELECT array_agg(a.id ORDER BY u.place)
+    INTO found
+    FROM unnest(pubkeys) WITH ORDINALITY AS u (pubkey, place)
+    LEFT JOIN LATERAL (SELECT k.id FROM bigbrotr.author AS k WHERE k.pubkey = u.pubkey LIMIT 1) AS a ON true;
+    EXIT WHEN round = 2 OR array_position(found, NULL) IS NULL;
+    INSERT INTO bigbrotr.author (pubkey)
+    SELECT DISTINCT u.pubkey
+    FROM unnest(pubkeys, found) AS u (pubkey, id)
+    WHERE u.id IS NULL
+    -- Under the archive lock only a snapshot older than the lock (REPEATABLE READ) can conflict.
+    ON CONFLICT DO NOTHING;
+  END LOOP;
+  IF array_position(found, NULL) IS NOT NULL THEN
+    RAISE EXCEPTION 'an author was added meanwhile' USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
+  END IF;
+  RETURN found;
+END
+$$;
+COMMENT ON FUNCTION bigbrotr.author_ids(bytea[]) IS 'Internal: author.id of each of these; those that are new are added. Under the archive lock only.';
 
-  IF cardinality(new_places) > 0 THEN
-    WITH batch AS (
-      SELECT n.place, ids[n.place] AS id, n.pubkey, created_ats[n.place] AS created_at, n.kind, n.tags, n.content, n.sig, n.raw
-      FROM unnest(new_places, pubkeys, kinds, tags, contents, sigs, raws)
-        AS n (place, pubkey, kind, tags, content, sig, raw)
-      WHERE seqs[n.place] IS NULL
-    ), kept_out AS (
-      SELECT b.place
-      FROM batch AS b
-      WHERE b.created_at < oldest
-         OR vanish_enabled AND b.kind <> 62 AND EXISTS (
-              SELECT FROM bigbrotr.vanish AS v WHERE v.pubkey = b.pubkey AND v.until >= b.created_at)
-    ), added AS (
-      INSERT INTO bigbrotr.event (id, pubkey, created_at, kind, tags, content, sig, raw)
-      SELECT b.id, b.pubkey, b.created_at, b.kind, b.tags::jsonb, b.content, b.sig, b.raw
-      FROM batch AS b
-      WHERE b.place NOT IN (SELECT k.place FROM kept_out AS k)
-      ORDER BY b.created_at, b.id
-      -- Under the archive lock only a snapshot older than the lock (REPEATABLE READ) can conflict.
-      ON CONFLICT DO NOTHING
-      RETURNING seq, id, created_at, kind
-    ), deletions AS (
-      INSERT INTO bigbrotr.deletion (target, pubkey, until, request_id)
-      SELECT d.target, d.pubkey, max(d.until), (array_agg(d.request_id ORDER BY d.created_at DESC, d.request_id))[1]
-      FROM added AS a
-      JOIN batch AS b ON b.id = a.id
-      CROSS JOIN LATERAL bigbrotr.deletion_targets(b.id, b.pubkey, b.created_at, b.tags::jsonb) AS d
-      WHERE a.kind = 5
-      GROUP BY d.target, d.pubkey
-      ON CONFLICT (target, pubkey) DO UPDATE
-        SET until = greatest(deletion.until, excluded.until), request_id = excluded.request_id
-        WHERE excluded.until > deletion.until
-    ), vanishings AS (
-      INSERT INTO bigbrotr.vanish (pubkey, until, request_id)
-      SELECT DISTINCT ON (b.pubkey) b.pubkey, b.created_at, b.id
-      FROM added AS a
-      JOIN batch AS b ON b.id = a.id
-      WHERE vanish_enabled AND a.kind = 62 AND b.tags::jsonb @> '[["relay", "ALL_RELAYS"]]'
-      ORDER BY b.pubkey, b.created_at DESC
-      ON CONFLICT (pubkey) DO UPDATE SET until = excluded.until, request_id = excluded.request_id
-        WHERE excluded.until > vanish.until
-    ), placed AS (
-      SELECT u.place, coalesce(known.seq, a.seq) AS seq, k.place IS NOT NULL AS refused
-      FROM unnest(ids, seqs) WITH ORDINALITY AS u (id, seq, place)
-      CROSS JOIN LATERAL (SELECT u.seq) AS known
-      LEFT JOIN added AS a ON a.id = u.id
-      LEFT JOIN kept_out AS k ON k.place = u.place
-    )
-    SELECT array_agg(p.seq ORDER BY p.place), array_agg(p.refused ORDER BY p.place), (SELECT count(*) FROM added)
-    INTO seqs, refused, inserted
-    FROM placed AS p;
+CREATE FUNCTION bigbrotr.archive(
+  ids bytea[], created_ats bigint[], seqs bigint[], as_of bigint, removals bigint,
+  new_places integer[], authors bytea[], author_places integer[], kinds integer[], bodies bytea[],
+  sighting_relays integer[], sighting_places integer[], vanish_enabled boolean)
+  RETURNS TABLE (inserted integer, last_seq bigint, last_removal bigint, place_seqs bigint[])
+  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  numbers  integer[] := '{}';
+  kept_out integer[] := '{}';
+BEGIN
+  -- A sequence shows 1 before its first number and with it.
+  SELECT e.last_value + e.is_called::integer, r.last_value + r.is_called::integer INTO last_seq, last_removal
+  FROM bigbrotr.event_seq AS e CROSS JOIN bigbrotr.removal_seq AS r;
+  -- Somebody else wrote or removed since the caller looked: what it says may be out of date.
+  IF last_seq IS DISTINCT FROM as_of OR last_removal IS DISTINCT FROM removals THEN
+    SELECT array_agg(known.seq ORDER BY u.place)
+    INTO seqs
+    FROM unnest(ids) WITH ORDINALITY AS u (id, place)
+    LEFT JOIN LATERAL (SELECT e.seq FROM bigbrotr.stored_event AS e WHERE e.id = u.id LIMIT 1) AS known ON true;
   END IF;
 
-  -- Neither known, nor new, nor kept out: it left the archive after the caller looked.
-  IF EXISTS (SELECT FROM unnest(seqs, refused) AS u (seq, refused) WHERE u.seq IS NULL AND u.refused IS NOT TRUE) THEN
+  IF cardinality(new_places) > 0 THEN
+    numbers := bigbrotr.author_ids(authors);
+    IF vanish_enabled AND EXISTS (SELECT FROM bigbrotr.vanish) THEN
+      kept_out := ARRAY(
+        SELECT n.place
+        FROM unnest(new_places, author_places, kinds) AS n (place, author, kind)
+        JOIN bigbrotr.vanish AS v ON v.pubkey = authors[n.author]
+        WHERE n.kind <> 62 AND created_ats[n.place] <= v.until);
+    END IF;
+  END IF;
+  place_seqs := bigbrotr.copy_events(ids, created_ats, seqs, new_places, numbers, author_places, kinds, bodies, kept_out);
+  IF -1 = ANY (place_seqs) THEN
     RAISE EXCEPTION 'an event left the archive while it was being archived again'
       USING ERRCODE = 'BB001', HINT = 'Look the events up again and repeat the transaction.';
+  END IF;
+  SELECT count(*) INTO inserted
+  FROM unnest(new_places) AS n (place)
+  WHERE seqs[n.place] IS NULL AND place_seqs[n.place] > 0;
+
+  IF 5 = ANY (kinds) THEN
+    INSERT INTO bigbrotr.deletion (target, pubkey, until, request_id)
+    SELECT d.target, d.pubkey, max(d.until), (array_agg(d.request_id ORDER BY d.created_at DESC, d.request_id))[1]
+    FROM unnest(new_places, author_places, kinds, bodies) AS n (place, author, kind, body)
+    CROSS JOIN LATERAL bigbrotr.deletion_targets(
+      ids[n.place], authors[n.author], created_ats[n.place], bigbrotr.body_tags(n.body)) AS d
+    WHERE n.kind = 5 AND seqs[n.place] IS NULL AND place_seqs[n.place] > 0
+    GROUP BY d.target, d.pubkey
+    ON CONFLICT (target, pubkey) DO UPDATE
+      SET until = greatest(deletion.until, excluded.until), request_id = excluded.request_id
+      WHERE excluded.until > deletion.until;
+  END IF;
+  IF vanish_enabled AND 62 = ANY (kinds) THEN
+    INSERT INTO bigbrotr.vanish (pubkey, until, request_id)
+    SELECT DISTINCT ON (authors[n.author]) authors[n.author], created_ats[n.place], ids[n.place]
+    FROM unnest(new_places, author_places, kinds, bodies) AS n (place, author, kind, body)
+    WHERE n.kind = 62 AND seqs[n.place] IS NULL AND place_seqs[n.place] > 0
+      AND bigbrotr.body_tags(n.body) @> '[["relay", "ALL_RELAYS"]]'
+    ORDER BY authors[n.author], created_ats[n.place] DESC
+    ON CONFLICT (pubkey) DO UPDATE SET until = excluded.until, request_id = excluded.request_id
+      WHERE excluded.until > vanish.until;
   END IF;
 
   PERFORM bigbrotr.add_sightings(s.relay_id, s.created_ats, s.seqs)
   FROM (
-    SELECT r.relay_id, array_agg(created_ats[r.place]) AS created_ats, array_agg(seqs[r.place]) AS seqs
+    SELECT r.relay_id, array_agg(created_ats[r.place]) AS created_ats, array_agg(place_seqs[r.place]) AS seqs
     FROM unnest(sighting_relays, sighting_places) AS r (relay_id, place)
-    WHERE seqs[r.place] IS NOT NULL
+    WHERE place_seqs[r.place] > 0
     GROUP BY r.relay_id
     ORDER BY r.relay_id
   ) AS s;
-  RETURN inserted;
+  SELECT e.last_value + e.is_called::integer INTO last_seq FROM bigbrotr.event_seq AS e;
+  RETURN NEXT;
 END
 $$;
 COMMENT ON FUNCTION bigbrotr.archive(
-  bytea[], bigint[], integer[], bytea[], integer[], text[], text[], bytea[], bytea[], integer[], integer[], boolean, bigint) IS
-  'Internal: archives a batch. ids and created_ats name every distinct event of it; the columns of the verified ones follow with their place there; then who holds what. Returns how many were new. Call lock_archive() first, in a statement of its own.';
+  bytea[], bigint[], bigint[], bigint, bigint, integer[], bytea[], integer[], integer[], bytea[], integer[], integer[], boolean) IS
+  'Internal: archives a batch. ids and created_ats name every distinct event of it, seqs those the caller found in the archive when event_seq and removal_seq stood at as_of and removals; then the verified ones with their place there; then who holds what. Call lock_archive() first, in a statement of its own.';
+
+CREATE FUNCTION bigbrotr.write_event() RETURNS trigger
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  packed bytea;
+BEGIN
+  PERFORM bigbrotr.lock_archive();
+  IF TG_OP = 'DELETE' THEN
+    PERFORM bigbrotr.delete_events(ARRAY[OLD.seq]);
+    RETURN OLD;
+  END IF;
+  packed := bigbrotr.pack_body(
+    NEW.id, NEW.pubkey, NEW.created_at, NEW.kind, NEW.tags::text, NEW.content, NEW.sig, NEW.raw);
+  IF packed IS NULL THEN
+    RAISE EXCEPTION 'not an event'
+      USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'event_insert() takes the JSON of an event and checks its id and signature.';
+  END IF;
+  INSERT INTO bigbrotr.stored_event (seq, created_at, author_id, kind, id, body)
+  VALUES (NEW.seq, NEW.created_at, (bigbrotr.author_ids(ARRAY[NEW.pubkey]))[1], NEW.kind, NEW.id, packed);
+  RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION bigbrotr.write_event() IS
+  'Internal: rows of the view event put in (unchecked: for restores and tests) or taken out, by whoever may.';
+CREATE TRIGGER write_event INSTEAD OF INSERT OR DELETE ON bigbrotr.event
+  FOR EACH ROW EXECUTE FUNCTION bigbrotr.write_event();
 
 CREATE FUNCTION bigbrotr.deletion_targets(event_id bytea, author bytea, stamp bigint, tags jsonb)
   RETURNS TABLE (target bytea, pubkey bytea, until bigint, request_id bytea, created_at bigint)

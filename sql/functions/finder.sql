@@ -4,13 +4,13 @@ CREATE FUNCTION bigbrotr.finder_batch(max integer)
   RETURNS TABLE (seq bigint, kind integer, tags text, content text)
   LANGUAGE sql STABLE STRICT ROWS 1000 SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT b.seq, b.kind, b.tags::text, b.content
+    SELECT b.seq, b.kind, bigbrotr.body_tags(b.body)::text, bigbrotr.body_content(b.body)
     FROM (
       -- At least one event, and no more once some 16 MB are together: one event alone may have a megabyte.
-      SELECT e.*, sum(octet_length(e.content) + pg_column_size(e.tags)) OVER (ORDER BY e.seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+      SELECT e.*, sum(bigbrotr.body_size(e.body)) OVER (ORDER BY e.seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
       FROM (
-        SELECT e.seq, e.kind, e.tags, e.content
-        FROM bigbrotr.event AS e
+        SELECT e.seq, e.kind, e.body
+        FROM bigbrotr.stored_event AS e
         WHERE e.seq > COALESCE((SELECT (s.state ->> 'seq')::bigint FROM bigbrotr.service_state AS s WHERE s.service = 'finder'), 0)
         ORDER BY e.seq
         LIMIT max

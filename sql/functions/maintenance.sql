@@ -127,47 +127,40 @@ CREATE FUNCTION bigbrotr.analyze_next() RETURNS text
 COMMENT ON FUNCTION bigbrotr.analyze_next() IS
   'Internal: analyzes the table that needs it most and returns its name; NULL: none does. One a call, so that no transaction grows long.';
 
-CREATE FUNCTION bigbrotr.delete_events(created_ats bigint[], ids bytea[]) RETURNS integer
+CREATE FUNCTION bigbrotr.delete_events(gone bigint[]) RETURNS integer
   LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
   AS $$
     DECLARE
       gone_ats  bigint[];
       gone_seqs bigint[];
     BEGIN
-      WITH gone AS (
-        DELETE FROM bigbrotr.event AS e
-        USING unnest(created_ats, ids) AS u (created_at, id)
-        WHERE e.created_at = u.created_at AND e.id = u.id
+      WITH deleted AS (
+        DELETE FROM bigbrotr.stored_event AS e
+        WHERE e.seq = ANY (gone)
         RETURNING e.created_at, e.seq
       )
-      SELECT array_agg(g.created_at), array_agg(g.seq) INTO gone_ats, gone_seqs FROM gone AS g;
+      SELECT array_agg(d.created_at), array_agg(d.seq) INTO gone_ats, gone_seqs FROM deleted AS d;
       IF gone_seqs IS NULL THEN
         RETURN 0;
       END IF;
+      PERFORM nextval('bigbrotr.removal_seq');
       PERFORM bigbrotr.remove_sightings(gone_ats, gone_seqs);
       RETURN cardinality(gone_seqs);
     END
   $$;
-COMMENT ON FUNCTION bigbrotr.delete_events(bigint[], bytea[]) IS
-  'Internal: takes these events out of the archive and their seqs out of the leaves; returns how many there were. Under the archive lock only.';
+COMMENT ON FUNCTION bigbrotr.delete_events(bigint[]) IS
+  'Internal: takes the events with these seqs out of the archive and out of the leaves; returns how many there were. Under the archive lock only.';
 
 -- Coverage stays: it says that everything a relay held in a range was seen, which is as true afterwards. Were it taken
 -- back, the range would be fetched again, and refused.
 CREATE FUNCTION bigbrotr.expire_events(older_than bigint, max integer) RETURNS integer
   LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
   AS $$
-    DECLARE
-      old_ats bigint[];
-      old_ids bytea[];
     BEGIN
       -- For whoever did not take it; a statement of its own, so what follows reads what the last holder wrote.
       PERFORM bigbrotr.lock_archive();
-      SELECT array_agg(o.created_at), array_agg(o.id) INTO old_ats, old_ids
-      FROM (SELECT e.created_at, e.id FROM bigbrotr.event AS e
-            WHERE e.created_at < older_than
-            ORDER BY e.created_at, e.id
-            LIMIT max) AS o;
-      RETURN COALESCE(bigbrotr.delete_events(old_ats, old_ids), 0);
+      RETURN bigbrotr.delete_events(ARRAY(
+        SELECT e.seq FROM bigbrotr.stored_event AS e WHERE e.created_at < older_than ORDER BY e.created_at LIMIT max));
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.expire_events(bigint, integer) IS
@@ -182,48 +175,48 @@ CREATE FUNCTION bigbrotr.purge_vanished(max integer) RETURNS jsonb
       done    bigint;
       upper   bigint;
       newest  bigint;
-      ats     bigint[];
-      ids     bytea[];
+      gone    bigint[];
       events  integer;
       wraps   integer := 0;
     BEGIN
       PERFORM bigbrotr.lock_archive();
       -- What its authors wrote: an index look-up for each of them.
-      SELECT array_agg(o.created_at), array_agg(o.id) INTO ats, ids
-      FROM (SELECT e.created_at, e.id
-            FROM bigbrotr.vanish AS v
-            CROSS JOIN LATERAL (
-              SELECT k.created_at, k.id FROM bigbrotr.event AS k
-              WHERE k.pubkey = v.pubkey AND k.created_at <= v.until AND k.kind <> 62
-              LIMIT max) AS e
-            LIMIT max) AS o;
-      events := COALESCE(bigbrotr.delete_events(ats, ids), 0);
+      gone := ARRAY(
+        SELECT e.seq
+        FROM bigbrotr.vanish AS v
+        JOIN bigbrotr.author AS a ON a.pubkey = v.pubkey
+        CROSS JOIN LATERAL (
+          SELECT k.seq FROM bigbrotr.stored_event AS k
+          WHERE k.author_id = a.id AND k.created_at <= v.until AND k.kind <> 62
+          LIMIT max) AS e
+        LIMIT max);
+      events := bigbrotr.delete_events(gone);
 
       -- Gift wraps addressed to them. Mentions of a popular author are too many to look through each time, so the archive
       -- is followed: new requests are matched with the wraps there are, new wraps with the requests there are.
       SELECT COALESCE((SELECT (s.state ->> 'vanish_seq')::bigint FROM bigbrotr.service_state AS s WHERE s.service = 'refresher'), 0) INTO done;
-      SELECT COALESCE(max(e.seq), 0) INTO newest FROM bigbrotr.event AS e;
+      SELECT COALESCE(max(e.seq), 0) INTO newest FROM bigbrotr.stored_event AS e;
       -- Without a request there is nothing to match: all that is there is passed over at once.
       upper := CASE WHEN EXISTS (SELECT FROM bigbrotr.vanish) THEN LEAST(newest, done + stretch) ELSE newest END;
       IF upper > done THEN
-        SELECT array_agg(o.created_at), array_agg(o.id) INTO ats, ids
-        FROM (SELECT g.created_at, g.id
-              FROM bigbrotr.event AS r
-              JOIN bigbrotr.vanish AS v ON v.request_id = r.id
-              JOIN bigbrotr.event AS g
-                ON bigbrotr.tag_hashes(g.tags) @> ARRAY[bigbrotr.tag_hash('p', encode(v.pubkey, 'hex'))]
-               AND g.kind = 1059 AND g.created_at <= v.until
-              WHERE r.seq > done AND r.seq <= upper AND r.kind = 62
-                AND EXISTS (SELECT FROM jsonb_array_elements(g.tags) AS t (tag)
-                            WHERE t.tag ->> 0 = 'p' AND t.tag ->> 1 = encode(v.pubkey, 'hex'))
-              UNION
-              SELECT g.created_at, g.id
-              FROM bigbrotr.event AS g
-              CROSS JOIN LATERAL jsonb_array_elements(g.tags) AS t (tag)
-              JOIN bigbrotr.vanish AS v ON t.tag ->> 0 = 'p' AND t.tag ->> 1 = encode(v.pubkey, 'hex')
-              WHERE g.seq > done AND g.seq <= upper AND g.kind = 1059 AND g.created_at <= v.until
-              LIMIT max) AS o;
-        wraps := COALESCE(bigbrotr.delete_events(ats, ids), 0);
+        gone := ARRAY(
+          SELECT g.seq
+          FROM bigbrotr.stored_event AS r
+          JOIN bigbrotr.vanish AS v ON v.request_id = r.id
+          JOIN bigbrotr.stored_event AS g
+            ON bigbrotr.body_tag_hashes(g.body) @> ARRAY[bigbrotr.tag_hash('p', encode(v.pubkey, 'hex'))]
+           AND g.kind = 1059 AND g.created_at <= v.until
+          WHERE r.seq > done AND r.seq <= upper AND r.kind = 62
+            AND EXISTS (SELECT FROM jsonb_array_elements(bigbrotr.body_tags(g.body)) AS t (tag)
+                        WHERE t.tag ->> 0 = 'p' AND t.tag ->> 1 = encode(v.pubkey, 'hex'))
+          UNION
+          SELECT g.seq
+          FROM bigbrotr.stored_event AS g
+          CROSS JOIN LATERAL jsonb_array_elements(bigbrotr.body_tags(g.body)) AS t (tag)
+          JOIN bigbrotr.vanish AS v ON t.tag ->> 0 = 'p' AND t.tag ->> 1 = encode(v.pubkey, 'hex')
+          WHERE g.seq > done AND g.seq <= upper AND g.kind = 1059 AND g.created_at <= v.until
+          LIMIT max);
+        wraps := bigbrotr.delete_events(gone);
         IF wraps < max THEN
           INSERT INTO bigbrotr.service_state AS s (service, state) VALUES ('refresher', jsonb_build_object('vanish_seq', upper))
           ON CONFLICT (service) DO UPDATE SET state = s.state || excluded.state;

@@ -85,8 +85,57 @@ CREATE FUNCTION bigbrotr.tag_hash(name text, value text) RETURNS integer
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tag_hash_wrapper';
 COMMENT ON FUNCTION bigbrotr.tag_hash(text, text) IS 'Hash under which event_tag_idx finds a one-letter tag with this value. Stable: it is stored.';
 
+CREATE FUNCTION bigbrotr.body_tags(body bytea) RETURNS jsonb
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'body_tags_wrapper';
+COMMENT ON FUNCTION bigbrotr.body_tags(bytea) IS 'event.tags of stored_event.body.';
+
+CREATE FUNCTION bigbrotr.body_content(body bytea) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'body_content_wrapper';
+COMMENT ON FUNCTION bigbrotr.body_content(bytea) IS 'event.content of stored_event.body.';
+
+CREATE FUNCTION bigbrotr.body_sig(body bytea) RETURNS bytea
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'body_sig_wrapper';
+COMMENT ON FUNCTION bigbrotr.body_sig(bytea) IS 'event.sig of stored_event.body.';
+
+CREATE FUNCTION bigbrotr.body_raw(body bytea, pubkey bytea, created_at bigint, kind integer) RETURNS bytea
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'body_raw_wrapper';
+COMMENT ON FUNCTION bigbrotr.body_raw(bytea, bytea, bigint, integer) IS 'event.raw of a row of stored_event.';
+
+CREATE FUNCTION bigbrotr.body_size(body bytea) RETURNS bigint
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'body_size_wrapper';
+COMMENT ON FUNCTION bigbrotr.body_size(bytea) IS 'Bytes of tags and content in stored_event.body, unpacked, about.';
+
+CREATE FUNCTION bigbrotr.body_tag_hashes(body bytea) RETURNS integer[]
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'body_tag_hashes_wrapper';
+COMMENT ON FUNCTION bigbrotr.body_tag_hashes(bytea) IS 'tag_hashes() of the tags in stored_event.body.';
+
+CREATE FUNCTION bigbrotr.body_d_tag(body bytea) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'body_d_tag_wrapper';
+COMMENT ON FUNCTION bigbrotr.body_d_tag(bytea) IS 'd_tag() of the tags in stored_event.body.';
+
+CREATE FUNCTION bigbrotr.body_expiration(body bytea) RETURNS bigint
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'body_expiration_wrapper';
+COMMENT ON FUNCTION bigbrotr.body_expiration(bytea) IS 'expiration() of the tags in stored_event.body.';
+
+CREATE FUNCTION bigbrotr.pack_body(
+  id bytea, pubkey bytea, created_at bigint, kind integer, tags text, content text, sig bytea, raw bytea) RETURNS bytea
+  LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'pack_body_wrapper';
+COMMENT ON FUNCTION bigbrotr.pack_body(bytea, bytea, bigint, integer, text, text, bytea, bytea) IS
+  'Internal: stored_event.body of the columns of event; NULL if they are no event. Neither id nor signature is checked.';
+
+CREATE FUNCTION bigbrotr.copy_events(
+  ids bytea[], created_ats bigint[], seqs bigint[], new_places integer[], author_ids integer[], author_places integer[],
+  kinds integer[], bodies bytea[], kept_out integer[]) RETURNS bigint[]
+  LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'copy_events_wrapper';
+COMMENT ON FUNCTION bigbrotr.copy_events(bytea[], bigint[], bigint[], integer[], integer[], integer[], integer[], bytea[], integer[]) IS
+  'Internal: stores the new events of a batch and returns the seq of each place; 0: kept out; -1: neither known nor among the new. Under the archive lock only.';
+
+CREATE FUNCTION bigbrotr.tag_hashes_support(internal) RETURNS internal
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tag_hashes_support_wrapper';
+COMMENT ON FUNCTION bigbrotr.tag_hashes_support(internal) IS 'Internal: planner support of tag_hashes(): lets it use the tag index.';
+
 CREATE FUNCTION bigbrotr.tag_hashes(tags jsonb) RETURNS integer[]
-  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tag_hashes_wrapper';
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE SUPPORT bigbrotr.tag_hashes_support AS 'MODULE_PATHNAME', 'tag_hashes_wrapper';
 COMMENT ON FUNCTION bigbrotr.tag_hashes(jsonb) IS 'tag_hash of every one-letter tag that has a value, sorted, each once.';
 
 CREATE FUNCTION bigbrotr.d_tag(tags jsonb) RETURNS text

@@ -147,7 +147,7 @@ COMMENT ON FUNCTION bigbrotr.cover(integer, bytea, text[], text[]) IS
 
 CREATE FUNCTION bigbrotr.archive_size() RETURNS bigint
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT pg_total_relation_size('bigbrotr.event') + pg_total_relation_size('bigbrotr.sighting') $$;
+  AS $$ SELECT pg_total_relation_size('bigbrotr.stored_event') + pg_total_relation_size('bigbrotr.sighting') $$;
 COMMENT ON FUNCTION bigbrotr.archive_size() IS 'Internal: bytes of events and sightings with their indexes.';
 
 CREATE FUNCTION bigbrotr.disk_free() RETURNS bigint

@@ -2,7 +2,7 @@
 -- or a LIMIT: a leaf, its members unpacked, each looked up in the index on seq.
 CREATE VIEW bigbrotr.event_relay AS
 SELECT e.id AS event_id, r.url AS relay_url, s.seen_at
-FROM bigbrotr.event AS e
+FROM bigbrotr.stored_event AS e
 JOIN bigbrotr.sighting AS s
   ON e.created_at BETWEEN s.lo AND s.hi
   AND e.seq = ANY (bigbrotr.sighting_members(s.members))
@@ -18,7 +18,7 @@ CREATE FUNCTION bigbrotr.relays_of(event_id bytea)
   LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT r.url, s.seen_at
-    FROM (SELECT v.created_at, v.seq FROM bigbrotr.event AS v WHERE v.id = relays_of.event_id LIMIT 1) AS e
+    FROM (SELECT v.created_at, v.seq FROM bigbrotr.stored_event AS v WHERE v.id = relays_of.event_id LIMIT 1) AS e
     CROSS JOIN bigbrotr.relay AS r
     -- Leaves of a relay do not overlap: only the last one that begins early enough can hold it.
     CROSS JOIN LATERAL (

@@ -55,7 +55,7 @@ COMMENT ON COLUMN bigbrotr.relay_metadata_latest.data IS 'The document.';
 CREATE VIEW bigbrotr.event_stats AS
 SELECT
   a.event_count,
-  (SELECT pg_catalog.count(*) FROM (SELECT DISTINCT p.pubkey FROM bigbrotr.event AS p) AS d) AS unique_pubkeys,
+  (SELECT pg_catalog.count(*) FROM (SELECT DISTINCT p.author_id FROM bigbrotr.stored_event AS p) AS d) AS unique_pubkeys,
   a.unique_kinds,
   a.earliest_event_timestamp,
   a.latest_event_timestamp,
@@ -85,7 +85,7 @@ FROM (
   FROM (
     SELECT bigbrotr.kind_category(e.kind) AS category, pg_catalog.count(*) AS n,
            pg_catalog.min(e.created_at) AS earliest, pg_catalog.max(e.created_at) AS latest
-    FROM bigbrotr.event AS e
+    FROM bigbrotr.stored_event AS e
     GROUP BY e.kind
   ) AS k
 ) AS a
@@ -96,7 +96,7 @@ CROSS JOIN (
     pg_catalog.count(*) FILTER (WHERE e.created_at > t.now - 604800) AS event_count_last_7d,
     pg_catalog.count(e.created_at) AS event_count_last_30d
   FROM (SELECT pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.now()))::bigint AS now) AS t
-  LEFT JOIN bigbrotr.event AS e ON e.created_at > t.now - 2592000 AND e.created_at <= t.now
+  LEFT JOIN bigbrotr.stored_event AS e ON e.created_at > t.now - 2592000 AND e.created_at <= t.now
 ) AS w;
 COMMENT ON VIEW bigbrotr.event_stats IS 'The archive in one row.';
 COMMENT ON COLUMN bigbrotr.event_stats.event_count IS 'Events archived.';
@@ -137,15 +137,15 @@ CROSS JOIN LATERAL (
     pg_catalog.min(g.earliest) AS first_event_timestamp,
     pg_catalog.max(g.latest) AS last_event_timestamp,
     COALESCE(pg_catalog.sum(g.n), 0)::bigint AS event_count,
-    pg_catalog.count(DISTINCT g.pubkey) AS unique_pubkeys,
+    pg_catalog.count(DISTINCT g.author_id) AS unique_pubkeys,
     pg_catalog.count(DISTINCT g.kind) AS unique_kinds
   FROM (
-    SELECT e.pubkey, e.kind, pg_catalog.count(*) AS n, pg_catalog.min(e.created_at) AS earliest, pg_catalog.max(e.created_at) AS latest
+    SELECT e.author_id, e.kind, pg_catalog.count(*) AS n, pg_catalog.min(e.created_at) AS earliest, pg_catalog.max(e.created_at) AS latest
     FROM bigbrotr.sighting AS s
     CROSS JOIN LATERAL pg_catalog.unnest(bigbrotr.sighting_members(s.members)) AS m(seq)
-    JOIN bigbrotr.event AS e ON e.seq = m.seq
+    JOIN bigbrotr.stored_event AS e ON e.seq = m.seq
     WHERE s.relay_id = r.id
-    GROUP BY e.pubkey, e.kind
+    GROUP BY e.author_id, e.kind
   ) AS g
 ) AS h
 CROSS JOIN LATERAL (
@@ -188,7 +188,7 @@ COMMENT ON COLUMN bigbrotr.relay_stats.nip11_version IS 'version of that documen
 CREATE VIEW bigbrotr.kind_counts AS
 SELECT g.kind, pg_catalog.sum(g.n)::bigint AS event_count, pg_catalog.count(*) AS unique_pubkeys, bigbrotr.kind_category(g.kind) AS category
 FROM (
-  SELECT e.kind, e.pubkey, pg_catalog.count(*) AS n FROM bigbrotr.event AS e GROUP BY e.kind, e.pubkey
+  SELECT e.kind, e.author_id, pg_catalog.count(*) AS n FROM bigbrotr.stored_event AS e GROUP BY e.kind, e.author_id
 ) AS g
 GROUP BY g.kind;
 COMMENT ON VIEW bigbrotr.kind_counts IS 'Events and authors of each kind.';
@@ -200,12 +200,12 @@ COMMENT ON COLUMN bigbrotr.kind_counts.category IS 'regular, replaceable, epheme
 CREATE VIEW bigbrotr.kind_counts_by_relay AS
 SELECT g.kind, g.relay_url, pg_catalog.sum(g.n)::bigint AS event_count, pg_catalog.count(*) AS unique_pubkeys
 FROM (
-  SELECT e.kind, r.url AS relay_url, e.pubkey, pg_catalog.count(*) AS n
+  SELECT e.kind, r.url AS relay_url, e.author_id, pg_catalog.count(*) AS n
   FROM bigbrotr.relay AS r
   JOIN bigbrotr.sighting AS s ON s.relay_id = r.id
   CROSS JOIN LATERAL pg_catalog.unnest(bigbrotr.sighting_members(s.members)) AS m(seq)
-  JOIN bigbrotr.event AS e ON e.seq = m.seq
-  GROUP BY e.kind, r.url, e.pubkey
+  JOIN bigbrotr.stored_event AS e ON e.seq = m.seq
+  GROUP BY e.kind, r.url, e.author_id
 ) AS g
 GROUP BY g.kind, g.relay_url;
 COMMENT ON VIEW bigbrotr.kind_counts_by_relay IS 'Events and authors of each kind on each relay. Ask for one relay_url: the whole is work.';
@@ -216,17 +216,18 @@ COMMENT ON COLUMN bigbrotr.kind_counts_by_relay.unique_pubkeys IS 'Their authors
 
 CREATE VIEW bigbrotr.pubkey_counts AS
 SELECT
-  pg_catalog.encode(g.pubkey, 'hex') AS pubkey,
+  pg_catalog.encode(a.pubkey, 'hex') AS pubkey,
   pg_catalog.sum(g.n)::bigint AS event_count,
   pg_catalog.count(*) AS unique_kinds,
   pg_catalog.min(g.earliest) AS first_event_timestamp,
   pg_catalog.max(g.latest) AS last_event_timestamp
 FROM (
-  SELECT e.pubkey, e.kind, pg_catalog.count(*) AS n, pg_catalog.min(e.created_at) AS earliest, pg_catalog.max(e.created_at) AS latest
-  FROM bigbrotr.event AS e
-  GROUP BY e.pubkey, e.kind
+  SELECT e.author_id, e.kind, pg_catalog.count(*) AS n, pg_catalog.min(e.created_at) AS earliest, pg_catalog.max(e.created_at) AS latest
+  FROM bigbrotr.stored_event AS e
+  GROUP BY e.author_id, e.kind
 ) AS g
-GROUP BY g.pubkey;
+JOIN bigbrotr.author AS a ON a.id = g.author_id
+GROUP BY a.id;
 COMMENT ON VIEW bigbrotr.pubkey_counts IS 'Events and kinds of each author.';
 COMMENT ON COLUMN bigbrotr.pubkey_counts.pubkey IS 'Author, 64 hex digits.';
 COMMENT ON COLUMN bigbrotr.pubkey_counts.event_count IS 'Events archived.';
@@ -237,20 +238,21 @@ COMMENT ON COLUMN bigbrotr.pubkey_counts.last_event_timestamp IS 'Highest create
 CREATE VIEW bigbrotr.pubkey_counts_by_relay AS
 SELECT
   g.relay_url,
-  pg_catalog.encode(g.pubkey, 'hex') AS pubkey,
+  pg_catalog.encode(a.pubkey, 'hex') AS pubkey,
   pg_catalog.sum(g.n)::bigint AS event_count,
   pg_catalog.count(*) AS unique_kinds,
   pg_catalog.min(g.earliest) AS first_event_timestamp,
   pg_catalog.max(g.latest) AS last_event_timestamp
 FROM (
-  SELECT r.url AS relay_url, e.pubkey, e.kind, pg_catalog.count(*) AS n, pg_catalog.min(e.created_at) AS earliest, pg_catalog.max(e.created_at) AS latest
+  SELECT r.url AS relay_url, e.author_id, e.kind, pg_catalog.count(*) AS n, pg_catalog.min(e.created_at) AS earliest, pg_catalog.max(e.created_at) AS latest
   FROM bigbrotr.relay AS r
   JOIN bigbrotr.sighting AS s ON s.relay_id = r.id
   CROSS JOIN LATERAL pg_catalog.unnest(bigbrotr.sighting_members(s.members)) AS m(seq)
-  JOIN bigbrotr.event AS e ON e.seq = m.seq
-  GROUP BY r.url, e.pubkey, e.kind
+  JOIN bigbrotr.stored_event AS e ON e.seq = m.seq
+  GROUP BY r.url, e.author_id, e.kind
 ) AS g
-GROUP BY g.relay_url, g.pubkey;
+JOIN bigbrotr.author AS a ON a.id = g.author_id
+GROUP BY g.relay_url, a.id;
 COMMENT ON VIEW bigbrotr.pubkey_counts_by_relay IS 'Events and kinds of each author on each relay. Ask for one relay_url: the whole is work.';
 COMMENT ON COLUMN bigbrotr.pubkey_counts_by_relay.relay_url IS 'relay.url.';
 COMMENT ON COLUMN bigbrotr.pubkey_counts_by_relay.pubkey IS 'Author, 64 hex digits.';
@@ -268,18 +270,18 @@ SELECT
   COALESCE(h.unique_kinds, 0) AS unique_kinds
 FROM (SELECT r.network, pg_catalog.count(*) AS relay_count FROM bigbrotr.relay AS r GROUP BY r.network) AS n
 LEFT JOIN (
-  SELECT g.network, pg_catalog.sum(g.n) AS event_count, pg_catalog.count(DISTINCT g.pubkey) AS unique_pubkeys,
+  SELECT g.network, pg_catalog.sum(g.n) AS event_count, pg_catalog.count(DISTINCT g.author_id) AS unique_pubkeys,
          pg_catalog.count(DISTINCT g.kind) AS unique_kinds
   FROM (
-    SELECT d.network, e.pubkey, e.kind, pg_catalog.count(*) AS n
+    SELECT d.network, e.author_id, e.kind, pg_catalog.count(*) AS n
     FROM (
       SELECT DISTINCT r.network, m.seq
       FROM bigbrotr.relay AS r
       JOIN bigbrotr.sighting AS s ON s.relay_id = r.id
       CROSS JOIN LATERAL pg_catalog.unnest(bigbrotr.sighting_members(s.members)) AS m(seq)
     ) AS d
-    JOIN bigbrotr.event AS e ON e.seq = d.seq
-    GROUP BY d.network, e.pubkey, e.kind
+    JOIN bigbrotr.stored_event AS e ON e.seq = d.seq
+    GROUP BY d.network, e.author_id, e.kind
   ) AS g
   GROUP BY g.network
 ) AS h ON h.network = n.network;
@@ -318,14 +320,14 @@ CREATE VIEW bigbrotr.event_daily_counts AS
 SELECT
   g.day,
   pg_catalog.sum(g.n)::bigint AS event_count,
-  pg_catalog.count(DISTINCT g.pubkey) AS unique_pubkeys,
+  pg_catalog.count(DISTINCT g.author_id) AS unique_pubkeys,
   pg_catalog.count(DISTINCT g.kind) AS unique_kinds
 FROM (
   -- The first second of the year 10000 ends what other systems read as a date.
   SELECT CASE WHEN e.created_at BETWEEN 0 AND 253402300799 THEN '1970-01-01'::date + (e.created_at / 86400)::integer END AS day,
-         e.pubkey, e.kind, pg_catalog.count(*) AS n
-  FROM bigbrotr.event AS e
-  GROUP BY 1, e.pubkey, e.kind
+         e.author_id, e.kind, pg_catalog.count(*) AS n
+  FROM bigbrotr.stored_event AS e
+  GROUP BY 1, e.author_id, e.kind
 ) AS g
 GROUP BY g.day;
 COMMENT ON VIEW bigbrotr.event_daily_counts IS 'Events, authors and kinds of each day.';
@@ -336,27 +338,48 @@ COMMENT ON COLUMN bigbrotr.event_daily_counts.unique_kinds IS 'Their kinds.';
 
 -- IS TRUE for the reason given in visible.sql.
 CREATE VIEW bigbrotr.events_replaceable_latest AS
-SELECT e.seq, e.id, e.pubkey, e.created_at, e.kind, e.tags, e.content, e.sig, e.raw
-FROM bigbrotr.event AS e
+SELECT
+  e.seq,
+  e.id,
+  a.pubkey,
+  e.created_at,
+  e.kind,
+  bigbrotr.body_tags(e.body) AS tags,
+  bigbrotr.body_content(e.body) AS content,
+  bigbrotr.body_sig(e.body) AS sig,
+  bigbrotr.body_raw(e.body, a.pubkey, e.created_at, e.kind) AS raw
+FROM bigbrotr.stored_event AS e
+JOIN bigbrotr.author AS a ON a.id = e.author_id
 WHERE (e.kind IN (0, 3) OR e.kind BETWEEN 10000 AND 19999)
   AND (NOT EXISTS (
-    SELECT FROM bigbrotr.event AS n
-    WHERE n.pubkey = e.pubkey AND n.kind = e.kind
+    SELECT FROM bigbrotr.stored_event AS n
+    WHERE n.author_id = e.author_id AND n.kind = e.kind
       AND (n.kind IN (0, 3) OR n.kind BETWEEN 10000 AND 19999)
       AND n.created_at >= e.created_at AND (n.created_at > e.created_at OR n.id < e.id))) IS TRUE;
 COMMENT ON VIEW bigbrotr.events_replaceable_latest IS
   'The newest version of each replaceable event, ties by the lowest id (NIP-01), of all archived: deleted or expired ones are not left out.';
 
 CREATE VIEW bigbrotr.events_addressable_latest AS
-SELECT e.seq, e.id, e.pubkey, e.created_at, e.kind, e.tags, e.content, e.sig, e.raw, bigbrotr.d_tag(e.tags) AS d_tag
-FROM bigbrotr.event AS e
+SELECT
+  e.seq,
+  e.id,
+  a.pubkey,
+  e.created_at,
+  e.kind,
+  bigbrotr.body_tags(e.body) AS tags,
+  bigbrotr.body_content(e.body) AS content,
+  bigbrotr.body_sig(e.body) AS sig,
+  bigbrotr.body_raw(e.body, a.pubkey, e.created_at, e.kind) AS raw,
+  bigbrotr.body_d_tag(e.body) AS d_tag
+FROM bigbrotr.stored_event AS e
+JOIN bigbrotr.author AS a ON a.id = e.author_id
 WHERE e.kind BETWEEN 30000 AND 39999
   AND (NOT EXISTS (
-    SELECT FROM bigbrotr.event AS n
-    WHERE n.pubkey = e.pubkey AND n.kind = e.kind
+    SELECT FROM bigbrotr.stored_event AS n
+    WHERE n.author_id = e.author_id AND n.kind = e.kind
       AND n.kind BETWEEN 30000 AND 39999
-      AND bigbrotr.tag_hash('d', bigbrotr.d_tag(n.tags)) = bigbrotr.tag_hash('d', bigbrotr.d_tag(e.tags))
-      AND bigbrotr.d_tag(n.tags) = bigbrotr.d_tag(e.tags)
+      AND bigbrotr.tag_hash('d', bigbrotr.body_d_tag(n.body)) = bigbrotr.tag_hash('d', bigbrotr.body_d_tag(e.body))
+      AND bigbrotr.body_d_tag(n.body) = bigbrotr.body_d_tag(e.body)
       AND n.created_at >= e.created_at AND (n.created_at > e.created_at OR n.id < e.id))) IS TRUE;
 COMMENT ON VIEW bigbrotr.events_addressable_latest IS
   'The newest version of each addressable event, ties by the lowest id (NIP-01), of all archived: deleted or expired ones are not left out.';

@@ -11,8 +11,18 @@ CREATE FUNCTION bigbrotr.expiration(tags jsonb) RETURNS bigint
 COMMENT ON FUNCTION bigbrotr.expiration(jsonb) IS 'Unix seconds of the first well-formed expiration tag (NIP-40), NULL without one.';
 
 CREATE VIEW bigbrotr.visible_event AS
-SELECT e.seq, e.id, e.pubkey, e.created_at, e.kind, e.tags, e.content, e.sig, e.raw
-FROM bigbrotr.event AS e
+SELECT
+  e.seq,
+  e.id,
+  a.pubkey,
+  e.created_at,
+  e.kind,
+  bigbrotr.body_tags(e.body) AS tags,
+  bigbrotr.body_content(e.body) AS content,
+  bigbrotr.body_sig(e.body) AS sig,
+  bigbrotr.body_raw(e.body, a.pubkey, e.created_at, e.kind) AS raw
+FROM bigbrotr.stored_event AS e
+JOIN bigbrotr.author AS a ON a.id = e.author_id
 WHERE
   -- Replaced (NIP-01): another version is newer, or as new with a lower id. A version deleted by its id replaces nothing:
   -- a relay that saw the request first would never have taken that version, and what is visible must not depend on the
@@ -20,52 +30,52 @@ WHERE
   -- (A deletion by address or a vanish request that covers the newer version covers the older one as well.)
   CASE
     WHEN e.kind IN (0, 3) OR e.kind BETWEEN 10000 AND 19999 THEN NOT EXISTS (
-      SELECT FROM bigbrotr.event AS n
-      WHERE n.pubkey = e.pubkey AND n.kind = e.kind
+      SELECT FROM bigbrotr.stored_event AS n
+      WHERE n.author_id = e.author_id AND n.kind = e.kind
         AND (n.kind IN (0, 3) OR n.kind BETWEEN 10000 AND 19999)
         AND n.created_at >= e.created_at AND (n.created_at > e.created_at OR n.id < e.id)
-        AND (SELECT true FROM bigbrotr.deletion AS d WHERE d.target = n.id AND d.pubkey = n.pubkey) IS NOT TRUE)
+        AND (SELECT true FROM bigbrotr.deletion AS d WHERE d.target = n.id AND d.pubkey = a.pubkey) IS NOT TRUE)
     WHEN e.kind BETWEEN 30000 AND 39999 THEN NOT EXISTS (
-      SELECT FROM bigbrotr.event AS n
-      WHERE n.pubkey = e.pubkey AND n.kind = e.kind
+      SELECT FROM bigbrotr.stored_event AS n
+      WHERE n.author_id = e.author_id AND n.kind = e.kind
         AND n.kind BETWEEN 30000 AND 39999
-        AND bigbrotr.tag_hash('d', bigbrotr.d_tag(n.tags)) = bigbrotr.tag_hash('d', bigbrotr.d_tag(e.tags))
-        AND bigbrotr.d_tag(n.tags) = bigbrotr.d_tag(e.tags)
+        AND bigbrotr.tag_hash('d', bigbrotr.body_d_tag(n.body)) = bigbrotr.tag_hash('d', bigbrotr.body_d_tag(e.body))
+        AND bigbrotr.body_d_tag(n.body) = bigbrotr.body_d_tag(e.body)
         AND n.created_at >= e.created_at AND (n.created_at > e.created_at OR n.id < e.id)
-        AND (SELECT true FROM bigbrotr.deletion AS d WHERE d.target = n.id AND d.pubkey = n.pubkey) IS NOT TRUE)
+        AND (SELECT true FROM bigbrotr.deletion AS d WHERE d.target = n.id AND d.pubkey = a.pubkey) IS NOT TRUE)
     ELSE true
   END
   -- Deleted (NIP-09) by id. A request to delete (5) or to vanish (62) cannot be deleted.
   AND CASE
     WHEN e.kind IN (5, 62) THEN true
-    ELSE (SELECT true FROM bigbrotr.deletion AS d WHERE d.target = e.id AND d.pubkey = e.pubkey) IS NOT TRUE
+    ELSE (SELECT true FROM bigbrotr.deletion AS d WHERE d.target = e.id AND d.pubkey = a.pubkey) IS NOT TRUE
   END
   -- Deleted by address: versions up to the request. (address_target() written out: a call of it a row takes longer.)
   AND CASE
     WHEN e.kind IN (0, 3) OR e.kind BETWEEN 10000 AND 19999 OR e.kind BETWEEN 30000 AND 39999 THEN (
       SELECT e.created_at <= d.until
       FROM (SELECT pg_catalog.convert_to(
-              pg_catalog.concat(e.kind, ':', pg_catalog.encode(e.pubkey, 'hex'), ':', CASE WHEN e.kind >= 30000 THEN bigbrotr.d_tag(e.tags) END),
+              pg_catalog.concat(e.kind, ':', pg_catalog.encode(a.pubkey, 'hex'), ':', CASE WHEN e.kind >= 30000 THEN bigbrotr.body_d_tag(e.body) END),
               'UTF8') AS bytes OFFSET 0) AS a
       JOIN bigbrotr.deletion AS d
         ON d.target = CASE WHEN pg_catalog.octet_length(a.bytes) <= 1024 THEN a.bytes ELSE pg_catalog.sha256(a.bytes) END
-        AND d.pubkey = e.pubkey) IS NOT TRUE
+        AND d.pubkey = a.pubkey) IS NOT TRUE
     ELSE true
   END
   -- Vanished (NIP-62), all but the request; gift wraps (1059) vanish with whom they are addressed to.
   AND CASE
     WHEN e.kind = 62 THEN true
-    ELSE (SELECT e.created_at <= v.until FROM bigbrotr.vanish AS v WHERE v.pubkey = e.pubkey) IS NOT TRUE
+    ELSE (SELECT e.created_at <= v.until FROM bigbrotr.vanish AS v WHERE v.pubkey = a.pubkey) IS NOT TRUE
   END
   AND CASE
     WHEN e.kind = 1059 THEN (
       SELECT pg_catalog.bool_or(e.created_at <= v.until)
-      FROM pg_catalog.jsonb_path_query(e.tags, 'strict $[*] ? (@[0] == "p" && @[1] like_regex "^[0-9a-f]{64}$")') AS t(tag)
+      FROM pg_catalog.jsonb_path_query(bigbrotr.body_tags(e.body), 'strict $[*] ? (@[0] == "p" && @[1] like_regex "^[0-9a-f]{64}$")') AS t(tag)
       JOIN bigbrotr.vanish AS v ON v.pubkey = pg_catalog.decode(t.tag ->> 1, 'hex')) IS NOT TRUE
     ELSE true
   END
   -- Expired (NIP-40).
-  AND (bigbrotr.expiration(e.tags) <= EXTRACT(epoch FROM pg_catalog.now())::bigint) IS NOT TRUE;
+  AND (bigbrotr.body_expiration(e.body) <= EXTRACT(epoch FROM pg_catalog.now())::bigint) IS NOT TRUE;
 COMMENT ON VIEW bigbrotr.visible_event IS
   'The archive as a relay would return it: without what is deleted (NIP-09), expired (NIP-40), replaced (NIP-01) or vanished (NIP-62).';
 COMMENT ON COLUMN bigbrotr.visible_event.seq IS 'Position in this archive, as in event.';

@@ -57,6 +57,7 @@ fn event_to_json(
 /// `url` is a canonical key and the archive lock is held: event_insert() sees to both.
 #[pg_extern]
 fn native_event_insert(events: Vec<Option<String>>, relay_url: &str) -> i32 {
+    let config = gucs::config();
     let mut accepted: Vec<VerifiedEvent> = Vec::new();
     let mut reasons: Vec<&'static str> = Vec::new();
     let mut refused: Vec<&[u8]> = Vec::new();
@@ -64,6 +65,7 @@ fn native_event_insert(events: Vec<Option<String>>, relay_url: &str) -> i32 {
         match accept(json.as_bytes()) {
             // Ephemeral events are not for keeping (NIP-01).
             Ok(event) if class(event.kind) == KindClass::Ephemeral => {}
+            Ok(event) if !config.keeps(event.created_at) => {}
             Ok(event) => accepted.push(event),
             Err(error) => {
                 reasons.push(error.code());
@@ -71,7 +73,7 @@ fn native_event_insert(events: Vec<Option<String>>, relay_url: &str) -> i32 {
             }
         }
     }
-    accepted.sort_by_key(|event| event.id);
+    accepted.sort_by_key(|event| (event.created_at, event.id));
     accepted.dedup_by_key(|event| event.id);
     let relay_id: i32 = one("SELECT bigbrotr.add_relay($1)", &[text(relay_url)]);
     if !refused.is_empty() {
@@ -84,26 +86,25 @@ fn native_event_insert(events: Vec<Option<String>>, relay_url: &str) -> i32 {
         return 0;
     }
     let places: Vec<i32> = (1..).take(accepted.len()).collect();
-    let raws: Vec<Option<Vec<u8>>> = accepted.iter().map(|event| event.raw()).collect();
-    let config = gucs::config();
+    let mut authors: Vec<Vec<u8>> = accepted.iter().map(|event| event.pubkey.to_vec()).collect();
+    authors.sort_unstable();
+    authors.dedup();
+    let author_place = |event: &VerifiedEvent| {
+        authors.binary_search_by(|author| author.as_slice().cmp(&event.pubkey)).map_or(0, |place| place as i32 + 1)
+    };
     one(
-        "SELECT bigbrotr.archive($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $3, $11, $12)",
+        // Nothing was looked up: as of no time.
+        "SELECT inserted FROM bigbrotr.archive($1, $2, '{}', 0, 0, $3, $4, $5, $6, $7, $8, $3, $9)",
         &[
             array(accepted.iter().map(|event| event.id.to_vec()).collect(), PgBuiltInOids::BYTEAARRAYOID),
             array(accepted.iter().map(|event| event.created_at).collect(), PgBuiltInOids::INT8ARRAYOID),
             array(places, PgBuiltInOids::INT4ARRAYOID),
-            array(accepted.iter().map(|event| event.pubkey.to_vec()).collect(), PgBuiltInOids::BYTEAARRAYOID),
+            array(authors.clone(), PgBuiltInOids::BYTEAARRAYOID),
+            array(accepted.iter().map(author_place).collect(), PgBuiltInOids::INT4ARRAYOID),
             array(accepted.iter().map(|event| i32::from(event.kind)).collect(), PgBuiltInOids::INT4ARRAYOID),
-            array(accepted.iter().map(|event| event.stored_tags()).collect(), PgBuiltInOids::TEXTARRAYOID),
-            array(
-                accepted.iter().map(|event| event.stored_content().into_owned()).collect(),
-                PgBuiltInOids::TEXTARRAYOID,
-            ),
-            array(accepted.iter().map(|event| event.sig.to_vec()).collect(), PgBuiltInOids::BYTEAARRAYOID),
-            array(raws, PgBuiltInOids::BYTEAARRAYOID),
+            array(accepted.iter().map(|event| event.pack()).collect(), PgBuiltInOids::BYTEAARRAYOID),
             array(vec![relay_id; accepted.len()], PgBuiltInOids::INT4ARRAYOID),
             typed(config.vanish_enabled, PgBuiltInOids::BOOLOID),
-            typed(config.oldest_kept(), PgBuiltInOids::INT8OID),
         ],
     )
 }

@@ -41,7 +41,7 @@ const LEAVES: Statement = Statement {
     types: &[INT, BIGINT, BIGINT],
 };
 const TIMES: Statement =
-    Statement { sql: "SELECT seq, created_at FROM bigbrotr.event WHERE seq = ANY ($1)", types: &[BIGINTS] };
+    Statement { sql: "SELECT seq, created_at FROM bigbrotr.stored_event WHERE seq = ANY ($1)", types: &[BIGINTS] };
 const DELETE: Statement =
     Statement { sql: "DELETE FROM bigbrotr.sighting WHERE relay_id = $1 AND lo = ANY ($2)", types: &[INT, BIGINTS] };
 const UPSERT: Statement = Statement {

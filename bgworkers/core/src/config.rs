@@ -86,6 +86,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether an event of this time may enter the archive, or would be taken out again.
+    pub fn keeps(&self, created_at: i64) -> bool {
+        created_at >= self.oldest_kept()
+    }
+
     /// The lowest `created_at` the archive takes, in unix seconds: `event_retention` before now.
     pub fn oldest_kept(&self) -> i64 {
         let Some(age) = self.event_retention else { return 0 };

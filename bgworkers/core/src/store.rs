@@ -25,6 +25,8 @@ pub enum Value {
     IntArray(Vec<i32>),
     /// `bigint[]`.
     BigIntArray(Vec<i64>),
+    /// `bigint[]`, elements may be NULL.
+    NullableBigIntArray(Vec<Option<i64>>),
     /// `boolean[]`.
     BoolArray(Vec<bool>),
     /// `text[]`.
@@ -98,6 +100,7 @@ impl Value {
             Self::Bytea(Some(bytes)) => bytes.len(),
             Self::IntArray(items) => items.len() * 4,
             Self::BigIntArray(items) => items.len() * 8,
+            Self::NullableBigIntArray(items) => items.len() * 16,
             Self::BoolArray(items) => items.len(),
             Self::TextArray(items) => items.iter().flatten().map(|item| item.len() + 24).sum(),
             Self::ByteaArray(items) => items.iter().flatten().map(|item| item.len() + 24).sum(),
@@ -143,6 +146,8 @@ impl Row {
         text, opt_text, &str, Value::Text(Some(value)) => value.as_str());
     accessor!(/// A `bytea` column.
         bytea, opt_bytea, &[u8], Value::Bytea(Some(value)) => value.as_slice());
+    accessor!(/// A `bigint[]` column without NULLs.
+        bigints, opt_bigints, &[i64], Value::BigIntArray(value) => value.as_slice());
 }
 
 /// Why a transaction did not commit.

@@ -17,7 +17,7 @@ mod test_data;
 
 pub use address::{AddressPolicy, AddressRejection};
 pub use document::Document;
-pub use event::{Event, EventError, Packed, VerifiedEvent};
+pub use event::{Event, EventError, IdForm, Packed, VerifiedEvent};
 pub use filter::{Filter, FilterError};
 pub use network::Network;
 pub use ranges::{Range, Ranges};

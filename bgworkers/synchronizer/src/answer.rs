@@ -8,6 +8,9 @@ use bigbrotr_models::{Event, EventError, Filter};
 use bigbrotr_nips::nip01::{ClientMessage, ClosePrefix, NoticeClass, RelayMessage};
 use bigbrotr_nips::paging::{End, Id, Window};
 use bigbrotr_utils::{Connection, DialError, Frame};
+use std::sync::Arc;
+
+use crate::known::{Arrival, Known};
 
 /// Events handed over at a time.
 const PART_EVENTS: usize = 1000;
@@ -15,6 +18,8 @@ const PART_EVENTS: usize = 1000;
 const PART_BYTES: usize = 1 << 20;
 /// Bytes of one answer, however many parts.
 const MAX_BYTES: usize = 64 << 20;
+/// What a copy of a known event takes.
+const COPY_BYTES: usize = 48;
 /// Refused events kept of one answer; more are counted only.
 const MAX_REFUSED: usize = 500;
 /// How long a relay that said something in a NOTICE may still come with an answer.
@@ -23,8 +28,8 @@ const NOTICE_GRACE: Duration = Duration::from_secs(2);
 /// What came since the last part.
 #[derive(Default)]
 pub struct Received {
-    /// To be stored, ids checked, signatures not.
-    pub events: Vec<Event>,
+    /// To be stored.
+    pub events: Vec<Arrival>,
     /// Refused: why, and the bytes.
     pub refused: Vec<(&'static str, Vec<u8>)>,
     /// Events that came, copies included.
@@ -39,6 +44,7 @@ pub struct Received {
 /// One subscription.
 pub struct Request<'a> {
     config: &'a Config,
+    known: &'a Known,
     filter: Filter,
     sub: String,
     /// `(created_at, id)` of what counts for the window.
@@ -59,9 +65,10 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// A subscription with an id of its own: late events of an earlier one must not be taken for its.
-    pub fn new(config: &'a Config, filter: Filter, window: Window) -> Self {
+    pub fn new(config: &'a Config, known: &'a Known, filter: Filter, window: Window) -> Self {
         Self {
             config,
+            known,
             filter,
             sub: format!("{:016x}", rand::random::<u64>()),
             items: Vec::new(),
@@ -160,6 +167,16 @@ impl<'a> Request<'a> {
 
     fn event(&mut self, json: &str, ours: bool, received: &mut Received) {
         received.received += 1;
+        let (print, copy) = self.known.look(json);
+        if let Some((id, held)) = copy {
+            // It was wanted when it was archived, and the filter has not changed since.
+            if ours {
+                self.items.push((held.created_at, id));
+            }
+            received.bytes += COPY_BYTES;
+            received.events.push(Arrival::Copy(id, held.created_at));
+            return;
+        }
         let parsed = if json.len() > self.config.max_event_size {
             Err(EventError::TooLarge { limit: self.config.max_event_size })
         } else {
@@ -188,6 +205,6 @@ impl<'a> Request<'a> {
             return;
         }
         received.bytes += json.len();
-        received.events.push(event);
+        received.events.push(Arrival::Event(Arc::new(event), print));
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bigbrotr_core::{Call, Config, Context, StoreError, Value};
-use bigbrotr_models::Event;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::batch::{Batch, Known, Receipt};
+use crate::batch::{Batch, Receipt};
+use crate::known::{Arrival, Known};
 
 /// Pages that may wait.
 const QUEUE: usize = 16;
@@ -19,8 +19,6 @@ const BATCH_EVENTS: usize = 2000;
 const GATHER: Duration = Duration::from_millis(15);
 /// Tries of a batch whose transaction failed for a passing reason.
 const TRIES: u32 = 4;
-/// Ids remembered as archived, to save asking.
-const REMEMBERED: usize = 200_000;
 
 const QUARANTINE: &str = "SELECT bigbrotr.quarantine($1, $2, $3)";
 
@@ -28,8 +26,8 @@ const QUARANTINE: &str = "SELECT bigbrotr.quarantine($1, $2, $3)";
 pub struct Job {
     /// `relay.id`.
     pub relay_id: i32,
-    /// To be archived; ids checked, signatures not.
-    pub events: Vec<Event>,
+    /// To be archived.
+    pub events: Vec<Arrival>,
     /// Refused already: why, and the bytes.
     pub refused: Vec<(&'static str, Vec<u8>)>,
     /// What the page proves, in the same transaction.
@@ -40,19 +38,28 @@ pub struct Job {
 
 /// The way to it.
 #[derive(Clone)]
-pub struct Archivist(mpsc::Sender<Job>);
+pub struct Archivist {
+    jobs: mpsc::Sender<Job>,
+    known: Known,
+}
 
 impl Archivist {
     /// Starts the task; it ends when the last handle is dropped.
     pub fn start(context: Context, config: Arc<Config>) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(Writer { context, config, known: Known::new(REMEMBERED) }.run(receiver));
-        Self(sender)
+        let known = Known::default();
+        tokio::spawn(Writer { context, config, known: known.clone() }.run(receiver));
+        Self { jobs: sender, known }
+    }
+
+    /// What is known to be archived.
+    pub fn known(&self) -> &Known {
+        &self.known
     }
 
     /// Hands over a page. False: the worker is leaving.
     pub async fn submit(&self, job: Job) -> bool {
-        self.0.send(job).await.is_ok()
+        self.jobs.send(job).await.is_ok()
     }
 }
 
@@ -133,7 +140,11 @@ impl Writer {
                 Err(error) if is_about_data(&error) => {
                     self.context.progress.error(format!("event refused by the database: {error}"));
                     total.refused += events.len() as u64;
-                    refused.extend(events.iter().map(|event| ("database_error", event.to_json().into_bytes())));
+                    let bytes = events.iter().filter_map(|arrival| match arrival {
+                        Arrival::Event(event, _) => Some(("database_error", event.to_json().into_bytes())),
+                        Arrival::Copy(..) => None,
+                    });
+                    refused.extend(bytes);
                 }
                 Err(error) => {
                     let _ = receipt.send(Err(error.to_string()));
@@ -152,7 +163,7 @@ impl Writer {
     fn part(
         &self,
         relay_id: i32,
-        events: Vec<Event>,
+        events: Vec<Arrival>,
         refused: Vec<(&'static str, Vec<u8>)>,
         cover: Option<Call>,
     ) -> Job {
@@ -178,9 +189,10 @@ impl Writer {
 
     async fn try_commit(&mut self, jobs: &[Job]) -> Result<Vec<Receipt>, StoreError> {
         let mut batch = Batch::new(jobs.iter().map(|job| (job.relay_id, job.events.as_slice())));
-        batch.look_up(&self.context, &mut self.known).await?;
+        batch.look_up(&self.context, &self.config, &self.known).await?;
         batch.verify().await?;
         let mut calls = batch.calls(&self.config);
+        let archiving = calls.len();
         let mut refused: HashMap<i32, Refused> = HashMap::new();
         let early = jobs
             .iter()
@@ -200,8 +212,9 @@ impl Writer {
         if calls.is_empty() {
             return Ok(vec![Receipt::default(); jobs.len()]);
         }
-        self.context.store.transaction(calls).await?;
-        Ok(batch.settle(&mut self.known))
+        let answers = self.context.store.transaction(calls).await?;
+        let answer = archiving.checked_sub(1).and_then(|last| answers.get(last)).cloned().unwrap_or_default();
+        batch.settle(&answer, &self.known)
     }
 }
 
@@ -213,9 +226,10 @@ struct Refused {
 }
 
 /// Whether trying the same again can help: serialization, deadlock, lock and statement timeouts, and BB001, with which
-/// archive() says that an event left the archive after it was looked up.
+/// archive() says that an event left the archive after it was looked up. Unique and exclusion violations pass once what is
+/// remembered is looked up again.
 fn is_passing(sqlstate: &str) -> bool {
-    matches!(sqlstate, "40001" | "40P01" | "55P03" | "57014" | "BB001")
+    matches!(sqlstate, "40001" | "40P01" | "55P03" | "57014" | "23505" | "23P01" | "BB001")
 }
 
 /// Whether the error is about what was to be stored, so that fewer events can do better.

@@ -8,6 +8,7 @@ mod answer;
 mod archivist;
 mod batch;
 mod guard;
+mod known;
 mod pass;
 mod pool;
 

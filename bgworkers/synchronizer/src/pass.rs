@@ -311,7 +311,7 @@ impl Pass<'_> {
         while let Some(window) = pager.next() {
             self.tools.context.memory.ready().await;
             let filter = merge(&self.tools.config.sync_filter, window);
-            let mut request = answer::Request::new(&self.tools.config, filter, window);
+            let mut request = answer::Request::new(&self.tools.config, self.tools.archivist.known(), filter, window);
             request.send(connection).await.map_err(Failure::Dial)?;
             self.outcome.requests += 1;
             let received = loop {

@@ -80,6 +80,17 @@ impl<'a> Packed<'a> {
         bytes.first().is_some_and(|head| head & EXPIRATION != 0)
     }
 
+    /// Bytes of tags and content unpacked, about, without a look at the rest. Error: `damaged_body`.
+    pub fn size_of(bytes: &[u8]) -> Result<u64, EventError> {
+        let size = || {
+            let (length, rest) = split_varint(bytes.get(1 + SIG_BYTES..)?)?;
+            let text = rest.get(length..)?;
+            let compressed = bytes.first()? & COMPRESSED != 0;
+            Some(2 * length as u64 + if compressed { zstd::length(text)? } else { text.len() as u64 })
+        };
+        size().ok_or(EventError::DamagedBody)
+    }
+
     fn parts(bytes: &'a [u8]) -> Option<Self> {
         let (&head, rest) = bytes.split_first()?;
         if head & 0xf0 != VERSION {

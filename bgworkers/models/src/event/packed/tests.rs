@@ -74,6 +74,13 @@ fn odd_strings_come_back() {
 }
 
 #[test]
+fn size_is_known_without_unpacking() {
+    let size = |event: &Event| Packed::size_of(&event.pack()).unwrap();
+    assert_eq!(size(&event(&[], "gm")), 3);
+    assert!((100_000..100_010).contains(&size(&event(&[], &"xyz ".repeat(25_000)))));
+}
+
+#[test]
 fn knows_what_may_expire() {
     assert!(Packed::may_expire(&event(&[&["expiration", "1"]], "").pack()));
     assert!(!Packed::may_expire(&event(&[&["e", "expiration"]], "expiration").pack()));

@@ -28,13 +28,20 @@ pub(super) fn compress(text: &[u8]) -> Option<Vec<u8>> {
     (frame.len() < text.len() + MAGIC.len() && frame.starts_with(&MAGIC)).then(|| frame.split_off(MAGIC.len()))
 }
 
+/// Bytes of the text in a frame.
+pub(super) fn length(frame: &[u8]) -> Option<u64> {
+    // RFC 8878: the header has 14 bytes at most, and the magic number four more.
+    let mut head = MAGIC.to_vec();
+    head.extend_from_slice(frame.get(..14.min(frame.len()))?);
+    zstd_safe::get_frame_content_size(&head).ok()?.filter(|length| *length <= MAX_TEXT)
+}
+
 pub(super) fn decompress(frame: &[u8]) -> Option<Vec<u8>> {
     DECOMPRESSOR.with_borrow_mut(|(context, whole)| {
         whole.clear();
         whole.extend_from_slice(&MAGIC);
         whole.extend_from_slice(frame);
-        let length = zstd_safe::get_frame_content_size(whole).ok()?.filter(|length| *length <= MAX_TEXT)?;
-        let mut text = Vec::with_capacity(usize::try_from(length).ok()?);
+        let mut text = Vec::with_capacity(usize::try_from(length(frame)?).ok()?);
         let outcome = context.decompress_using_ddict(&mut text, whole, &DECOMPRESS);
         // A single huge event must not stay in memory for the rest of the session.
         if whole.capacity() > 1 << 16 {
