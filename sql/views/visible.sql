@@ -56,9 +56,9 @@ WHERE
       SELECT e.created_at <= d.until
       FROM (SELECT pg_catalog.convert_to(
               pg_catalog.concat(e.kind, ':', pg_catalog.encode(a.pubkey, 'hex'), ':', CASE WHEN e.kind >= 30000 THEN bigbrotr.body_d_tag(e.body) END),
-              'UTF8') AS bytes OFFSET 0) AS a
+              'UTF8') AS bytes OFFSET 0) AS k
       JOIN bigbrotr.deletion AS d
-        ON d.target = CASE WHEN pg_catalog.octet_length(a.bytes) <= 1024 THEN a.bytes ELSE pg_catalog.sha256(a.bytes) END
+        ON d.target = CASE WHEN pg_catalog.octet_length(k.bytes) <= 1024 THEN k.bytes ELSE pg_catalog.sha256(k.bytes) END
         AND d.pubkey = a.pubkey) IS NOT TRUE
     ELSE true
   END
