@@ -78,11 +78,11 @@ pub async fn run(plan: &Plan) {
     println!("CPU against the limit: {:.2}", cpu / limit.total());
     size::print(&client, events, needed).await;
 
+    // Of these two seconds, and spread as the rest: no relay holds more of them than its cap.
     let new = (events / 100).max(1);
-    for json in generator.corpus(new, &Spec { created_at: generate::now()..generate::now() + 2, ..Spec::default() }) {
-        for relay in relays.iter().take(copies) {
-            relay.add(&json);
-        }
+    let fresh = generator.corpus(new, &Spec { created_at: generate::now()..generate::now() + 2, ..Spec::default() });
+    for (relay, share) in relays.iter().zip(distribute(new, relays.len(), copies, 3)) {
+        share.into_iter().for_each(|event| relay.add(&fresh[event]));
     }
     again(&cluster, &client, "1 % new", needed + new * copies, relays.len()).await;
     again(&cluster, &client, "nothing new", needed + new * copies, relays.len()).await;

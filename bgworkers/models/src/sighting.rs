@@ -16,6 +16,10 @@ pub const MAX_LEAF: u64 = 1_000;
 /// second at which one page ends and the next begins, so that loading page by page never splits.
 pub const FILL_LEAF: u64 = 900;
 
+/// A leaf with as many is not extended at its ends any more: to write it again for each page that comes costs more, in time
+/// and in bytes until the next VACUUM, than a leaf more.
+pub const GROW_LEAF: u64 = 300;
+
 /// More members than this are taken for damage.
 pub const MAX_MEMBERS: u64 = 1 << 22;
 

@@ -12,9 +12,9 @@ use crate::batch::{Batch, Receipt};
 use crate::known::{Arrival, Known};
 
 /// Pages that may wait.
-const QUEUE: usize = 16;
+const QUEUE: usize = 32;
 /// Events of a batch, about.
-const BATCH_EVENTS: usize = 2000;
+const BATCH_EVENTS: usize = 5000;
 /// How long a small batch waits for more.
 const GATHER: Duration = Duration::from_millis(15);
 /// Tries of a batch whose transaction failed for a passing reason.

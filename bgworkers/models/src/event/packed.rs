@@ -47,19 +47,16 @@ impl Event {
     pub fn pack(&self) -> Vec<u8> {
         let writer = text::write(&self.tags, &self.content);
         let expires = self.tags.iter().any(|tag| tag.first().is_some_and(|name| name == "expiration"));
-        let compressed = zstd::compress(&writer.text);
-        let text = compressed.as_deref().unwrap_or(&writer.text);
-        let mut out = Vec::with_capacity(1 + SIG_BYTES + 5 + writer.binary.len() + text.len());
-        out.push(
-            VERSION
-                | self.form as u8
-                | if compressed.is_some() { COMPRESSED } else { 0 }
-                | if expires { EXPIRATION } else { 0 },
-        );
+        let mut out = Vec::with_capacity(1 + SIG_BYTES + 5 + writer.binary.len() + writer.text.len());
+        out.push(VERSION | self.form as u8 | if expires { EXPIRATION } else { 0 });
         out.extend_from_slice(&self.sig);
         push_varint(&mut out, writer.binary.len());
         out.extend_from_slice(&writer.binary);
-        out.extend_from_slice(text);
+        if zstd::compress(&writer.text, &mut out) {
+            out[0] |= COMPRESSED;
+        } else {
+            out.extend_from_slice(&writer.text);
+        }
         out
     }
 }

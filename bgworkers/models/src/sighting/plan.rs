@@ -1,13 +1,26 @@
 //! Which leaves change when a relay was seen to hold more events.
 
-use super::{Changes, FILL_LEAF, Leaf, MAX_LEAF};
+use super::{Changes, FILL_LEAF, GROW_LEAF, Leaf, MAX_LEAF};
 use roaring::RoaringTreemap;
 use std::collections::{BTreeSet, HashMap};
 
-/// The new members of one second, which always stay together.
-struct Second {
-    at: i64,
-    members: RoaringTreemap,
+/// `(created_at, seq)` of the members of one second, which always stay together; never empty.
+#[derive(Clone, Copy)]
+struct Second<'a>(&'a [(i64, u64)]);
+
+impl<'a> Second<'a> {
+    /// Seconds of what is sorted by them.
+    fn all(dated: &'a [(i64, u64)]) -> impl Iterator<Item = Self> {
+        dated.chunk_by(|(one, _), (other, _)| one == other).map(Self)
+    }
+
+    fn at(self) -> i64 {
+        self.0.first().map_or(0, |(at, _)| *at)
+    }
+
+    fn n(self) -> u64 {
+        self.0.len() as u64
+    }
 }
 
 /// A leaf at work.
@@ -15,6 +28,8 @@ struct Slot {
     leaf: Leaf,
     /// `lo` of the row it was read from.
     stored: Option<i64>,
+    /// Whether it was small enough to grow at its ends.
+    grows: bool,
     changed: bool,
 }
 
@@ -29,16 +44,19 @@ pub fn plan<E>(
     new: &[(i64, i64)],
     mut created_at_of: impl FnMut(&[i64]) -> Result<HashMap<i64, i64>, E>,
 ) -> Result<Changes, E> {
-    let mut slots: Vec<Slot> =
-        existing.into_iter().map(|leaf| Slot { stored: Some(leaf.lo), leaf, changed: false }).collect();
+    let mut slots: Vec<Slot> = existing
+        .into_iter()
+        .map(|leaf| Slot { stored: Some(leaf.lo), grows: leaf.n() < GROW_LEAF, leaf, changed: false })
+        .collect();
     slots.sort_by_key(|slot| slot.leaf.lo);
 
     // `gaps[i]`: what comes before `slots[i]`; the last, what comes after all of them.
     let mut gaps: Vec<Vec<Second>> = std::iter::repeat_with(Vec::new).take(slots.len() + 1).collect();
-    let mut seconds_of_new = HashMap::new();
-    for second in by_second(new, &mut seconds_of_new) {
-        let above = slots.partition_point(|slot| slot.leaf.lo <= second.at);
-        let containing = above.checked_sub(1).and_then(|at| slots.get_mut(at)).filter(|slot| second.at <= slot.leaf.hi);
+    let new = by_second(new);
+    for second in Second::all(&new) {
+        let above = slots.partition_point(|slot| slot.leaf.lo <= second.at());
+        let containing =
+            above.checked_sub(1).and_then(|at| slots.get_mut(at)).filter(|slot| second.at() <= slot.leaf.hi);
         match (containing, gaps.get_mut(above)) {
             (Some(slot), _) => slot.add(second),
             (None, Some(gap)) => gap.push(second),
@@ -50,24 +68,24 @@ pub fn plan<E>(
         let (below, above) = slots.split_at_mut(at);
         opened.extend(fill_gap(below.last_mut(), gap, above.first_mut()));
     }
-    slots.extend(opened.into_iter().map(|leaf| Slot { leaf, stored: None, changed: true }));
+    slots.extend(opened.into_iter().map(|leaf| Slot { leaf, stored: None, grows: false, changed: true }));
     slots.retain(|slot| slot.changed);
 
     let is_overfull = |slot: &Slot| slot.leaf.n() > MAX_LEAF && slot.leaf.lo < slot.leaf.hi;
-    let unknown: Vec<i64> = slots
-        .iter()
-        .filter(|slot| is_overfull(slot))
-        .flat_map(|slot| slot.leaf.members.iter().map(u64::cast_signed))
-        .filter(|seq| !seconds_of_new.contains_key(seq))
-        .collect();
-    if !unknown.is_empty() {
-        seconds_of_new.extend(created_at_of(&unknown)?);
+    let mut seconds: HashMap<i64, i64> = HashMap::new();
+    if slots.iter().any(is_overfull) {
+        seconds.extend(new.iter().map(|(at, seq)| (seq.cast_signed(), *at)));
+        let members = slots.iter().filter(|slot| is_overfull(slot)).flat_map(|slot| slot.leaf.members.iter());
+        let unknown: Vec<i64> = members.map(u64::cast_signed).filter(|seq| !seconds.contains_key(seq)).collect();
+        if !unknown.is_empty() {
+            seconds.extend(created_at_of(&unknown)?);
+        }
     }
     let mut changes = Changes::default();
     for slot in slots {
         changes.deleted.extend(slot.stored);
         if is_overfull(&slot) {
-            changes.upserted.extend(split(slot.leaf, &seconds_of_new));
+            changes.upserted.extend(split(slot.leaf, &seconds));
         } else {
             changes.upserted.push(slot.leaf);
         }
@@ -78,19 +96,12 @@ pub fn plan<E>(
     Ok(changes)
 }
 
-/// `new` grouped by second, ascending; `seconds` receives the second of each member. A negative `seq` is none.
-fn by_second(new: &[(i64, i64)], seconds: &mut HashMap<i64, i64>) -> Vec<Second> {
-    let mut new = new.to_vec();
-    new.retain(|(_, seq)| *seq >= 0);
+/// `new` by second, ascending, each once. A negative `seq` is none.
+fn by_second(new: &[(i64, i64)]) -> Vec<(i64, u64)> {
+    let mut new: Vec<(i64, u64)> = new.iter().filter_map(|(at, seq)| Some((*at, u64::try_from(*seq).ok()?))).collect();
     new.sort_unstable();
     new.dedup();
-    seconds.extend(new.iter().map(|&(at, seq)| (seq, at)));
-    new.chunk_by(|(one, _), (other, _)| one == other)
-        .filter_map(|chunk| {
-            let &(at, _) = chunk.first()?;
-            Some(Second { at, members: chunk.iter().map(|(_, seq)| seq.cast_unsigned()).collect() })
-        })
-        .collect()
+    new
 }
 
 impl Slot {
@@ -100,31 +111,28 @@ impl Slot {
         self.changed |= self.leaf.n() > before;
     }
 
-    /// Grows by `second` if there is room for all of it.
-    fn extend(&mut self, second: &mut Option<Second>) -> bool {
-        match second.take() {
-            Some(found) if self.leaf.n() + found.members.len() <= FILL_LEAF => {
-                self.leaf.add(found);
-                self.changed = true;
-                true
-            }
-            other => {
-                *second = other;
-                false
-            }
+    /// Grows by `second` if there is room for all of it, and if it is worth writing the leaf again.
+    fn extend(&mut self, second: Second) -> bool {
+        let is_wanted = self.grows && self.leaf.n() + second.n() <= FILL_LEAF;
+        if is_wanted {
+            self.leaf.add(second);
+            self.changed = true;
         }
+        is_wanted
     }
 }
 
 impl Leaf {
     fn add(&mut self, second: Second) {
-        self.lo = self.lo.min(second.at);
-        self.hi = self.hi.max(second.at);
-        self.members |= second.members;
+        self.lo = self.lo.min(second.at());
+        self.hi = self.hi.max(second.at());
+        self.members.extend(second.0.iter().map(|(_, seq)| *seq));
     }
 
     fn of(second: Second) -> Self {
-        Self { lo: second.at, hi: second.at, members: second.members }
+        let mut leaf = Self { lo: second.at(), hi: second.at(), members: RoaringTreemap::new() };
+        leaf.add(second);
+        leaf
     }
 }
 
@@ -137,23 +145,15 @@ fn fill_gap(mut below: Option<&mut Slot>, gap: Vec<Second>, mut above: Option<&m
             let other = below.as_deref().map(|slot| slot.leaf.hi);
             let is_wanted =
                 |at: i64, lo: i64| !nearer_only || other.is_none_or(|hi| at.abs_diff(lo) <= at.abs_diff(hi));
-            while gap.back().is_some_and(|second| is_wanted(second.at, slot.leaf.lo)) {
-                let mut second = gap.pop_back();
-                if !slot.extend(&mut second) {
-                    gap.extend(second);
-                    break;
-                }
+            while gap.back().is_some_and(|second| is_wanted(second.at(), slot.leaf.lo) && slot.extend(*second)) {
+                gap.pop_back();
             }
         }
         if let Some(slot) = below.as_deref_mut() {
             let other = above.as_deref().map(|slot| slot.leaf.lo);
             let is_wanted = |at: i64, hi: i64| !nearer_only || other.is_none_or(|lo| at.abs_diff(hi) < at.abs_diff(lo));
-            while gap.front().is_some_and(|second| is_wanted(second.at, slot.leaf.hi)) {
-                let mut second = gap.pop_front();
-                if !slot.extend(&mut second) {
-                    second.into_iter().for_each(|second| gap.push_front(second));
-                    break;
-                }
+            while gap.front().is_some_and(|second| is_wanted(second.at(), slot.leaf.hi) && slot.extend(*second)) {
+                gap.pop_front();
             }
         }
     }
@@ -161,7 +161,7 @@ fn fill_gap(mut below: Option<&mut Slot>, gap: Vec<Second>, mut above: Option<&m
     let mut opened: Vec<Leaf> = Vec::new();
     while let Some(second) = gap.pop_back() {
         match opened.last_mut() {
-            Some(leaf) if leaf.n() + second.members.len() <= FILL_LEAF => leaf.add(second),
+            Some(leaf) if leaf.n() + second.n() <= FILL_LEAF => leaf.add(second),
             _ => opened.push(Leaf::of(second)),
         }
     }
@@ -180,11 +180,9 @@ fn split(leaf: Leaf, seconds: &HashMap<i64, i64>) -> Vec<Leaf> {
     let parts = dated.len().div_ceil(FILL_LEAF as usize).max(1);
     let target = dated.len().div_ceil(parts) as u64;
     let mut leaves: Vec<Leaf> = Vec::with_capacity(parts);
-    for chunk in dated.chunk_by(|(one, _), (other, _)| one == other) {
-        let Some(&(at, _)) = chunk.first() else { continue };
-        let second = Second { at, members: chunk.iter().map(|(_, seq)| seq).collect() };
+    for second in Second::all(&dated) {
         match leaves.last_mut() {
-            Some(last) if last.n() < target && last.n() + second.members.len() <= MAX_LEAF => last.add(second),
+            Some(last) if last.n() < target && last.n() + second.n() <= MAX_LEAF => last.add(second),
             _ => leaves.push(Leaf::of(second)),
         }
     }

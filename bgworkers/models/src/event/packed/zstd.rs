@@ -8,6 +8,8 @@ use zstd_safe::{CCtx, CDict, DCtx, DDict};
 const DICTIONARY: &[u8] = include_bytes!("dictionary.txt");
 /// More saves one or two bytes of a hundred and costs half as much time again.
 const LEVEL: i32 = 1;
+/// Shorter text is not tried: reactions and the like, a fifth of all events and of little weight.
+const LEAST_TEXT: usize = 48;
 /// The number every frame begins with (RFC 8878, 3.1.1), little-endian.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// The longest text taken: above what the largest event can hold.
@@ -17,15 +19,34 @@ static COMPRESS: LazyLock<CDict<'static>> = LazyLock::new(|| CDict::create(DICTI
 static DECOMPRESS: LazyLock<DDict<'static>> = LazyLock::new(|| DDict::create(DICTIONARY));
 
 thread_local! {
-    static COMPRESSOR: RefCell<CCtx<'static>> = RefCell::new(CCtx::create());
+    static COMPRESSOR: RefCell<(CCtx<'static>, Vec<u8>)> = RefCell::new((CCtx::create(), Vec::new()));
     static DECOMPRESSOR: RefCell<(DCtx<'static>, Vec<u8>)> = RefCell::new((DCtx::create(), Vec::new()));
 }
 
-/// A frame without its magic number; `None` where that is no shorter.
-pub(super) fn compress(text: &[u8]) -> Option<Vec<u8>> {
-    let mut frame = Vec::with_capacity(zstd_safe::compress_bound(text.len()));
-    COMPRESSOR.with_borrow_mut(|context| context.compress_using_cdict(&mut frame, text, &COMPRESS)).ok()?;
-    (frame.len() < text.len() + MAGIC.len() && frame.starts_with(&MAGIC)).then(|| frame.split_off(MAGIC.len()))
+/// Appends a frame without its magic number. False, and nothing appended, where that is no shorter.
+pub(super) fn compress(text: &[u8], out: &mut Vec<u8>) -> bool {
+    if text.len() < LEAST_TEXT {
+        return false;
+    }
+    COMPRESSOR.with_borrow_mut(|(context, frame)| {
+        frame.clear();
+        frame.reserve(zstd_safe::compress_bound(text.len()));
+        let is_shorter = context.compress_using_cdict(frame, text, &COMPRESS).is_ok()
+            && frame.len() < text.len() + MAGIC.len()
+            && frame.starts_with(&MAGIC);
+        if is_shorter {
+            out.extend_from_slice(&frame[MAGIC.len()..]);
+        }
+        shrink(frame);
+        is_shorter
+    })
+}
+
+/// A single huge event must not stay in memory for the rest of the session.
+fn shrink(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > 1 << 16 {
+        *buffer = Vec::new();
+    }
 }
 
 /// Bytes of the text in a frame.
@@ -43,10 +64,7 @@ pub(super) fn decompress(frame: &[u8]) -> Option<Vec<u8>> {
         whole.extend_from_slice(frame);
         let mut text = Vec::with_capacity(usize::try_from(length(frame)?).ok()?);
         let outcome = context.decompress_using_ddict(&mut text, whole, &DECOMPRESS);
-        // A single huge event must not stay in memory for the rest of the session.
-        if whole.capacity() > 1 << 16 {
-            *whole = Vec::new();
-        }
+        shrink(whole);
         outcome.ok().map(|_| text)
     })
 }
