@@ -8,11 +8,13 @@ pub async fn print(client: &Client, events: usize, sightings: usize) {
     client.batch_execute("VACUUM bigbrotr.sighting").await.expect("vacuumed");
     let rows = client
         .query(
-            "SELECT c.relname::text, pg_relation_size(c.oid) + coalesce(pg_total_relation_size(nullif(c.reltoastrelid, 0)), 0), \
+            "SELECT CASE WHEN c.relkind = 't' THEN t.relname || ' (TOAST)' ELSE c.relname::text END, \
+                    CASE WHEN c.relkind = 't' THEN pg_total_relation_size(c.oid) ELSE pg_table_size(c.oid) \
+                      - coalesce(pg_total_relation_size(nullif(c.reltoastrelid, 0)), 0) END, \
                     t.relname = 'sighting' \
              FROM pg_class AS t \
              JOIN pg_index AS i ON i.indrelid = t.oid \
-             JOIN pg_class AS c ON c.oid IN (t.oid, i.indexrelid) \
+             JOIN pg_class AS c ON c.oid IN (t.oid, i.indexrelid, t.reltoastrelid) \
              WHERE t.oid IN ('bigbrotr.stored_event'::regclass, 'bigbrotr.author'::regclass, 'bigbrotr.sighting'::regclass) \
              GROUP BY 1, 2, 3 ORDER BY 3, 2 DESC",
             &[],

@@ -22,8 +22,9 @@ CREATE TABLE bigbrotr.stored_event (
   -- No foreign key: a look-up a row to say what archive() sees to.
   author_id  integer NOT NULL,
   kind       integer NOT NULL,
-  id         bytea   NOT NULL,
+  -- Before id, so that its length word needs no padding.
   body       bytea   NOT NULL,
+  id         bytea   NOT NULL,
   -- As unique as by a btree, in half its bytes: ids are only ever looked up whole.
   CONSTRAINT stored_event_id_excl EXCLUDE USING hash (id WITH =)
 );
@@ -40,17 +41,20 @@ COMMENT ON COLUMN bigbrotr.stored_event.body IS 'Signature, tags and content, pa
 
 -- Newest first, whatever the filter; an event of the same second costs a small sort.
 CREATE INDEX stored_event_created_at_idx ON bigbrotr.stored_event (created_at);
--- Without created_at behind them entries are equal, and the btree keeps each once with a list of rows: a seventh of the
--- bytes. Whoever has few rows is sorted at once; whoever has many is found by walking down created_at.
-CREATE INDEX stored_event_author_id_idx ON bigbrotr.stored_event (author_id);
+-- The newest of an author, however long ago: most authors have fallen silent, and walking down created_at for one of them
+-- would read the archive.
+CREATE INDEX stored_event_author_id_created_at_idx ON bigbrotr.stored_event (author_id, created_at);
+-- Without created_at behind it entries are equal, and the btree keeps each once with a list of rows: a sixth of the bytes.
+-- A rare kind is sorted at once; a common one is found by walking down created_at.
 CREATE INDEX stored_event_kind_idx ON bigbrotr.stored_event (kind);
 -- Hashes of the one-letter tags: a value of any length fits, every match is rechecked.
 CREATE INDEX stored_event_tag_idx ON bigbrotr.stored_event USING gin (bigbrotr.body_tag_hashes(body));
--- Which version is current: newest, ties by the lowest id (NIP-01). The d tag may be long, so its hash is indexed.
-CREATE INDEX stored_event_replaceable_idx ON bigbrotr.stored_event (author_id, kind, created_at DESC, id)
+-- Which version is current: newest, ties by the lowest id (NIP-01), which are too few to hold ids here for them. The d tag
+-- may be long, so its hash is indexed.
+CREATE INDEX stored_event_replaceable_idx ON bigbrotr.stored_event (author_id, kind, created_at)
   WHERE kind IN (0, 3) OR kind BETWEEN 10000 AND 19999;
 CREATE INDEX stored_event_addressable_idx
-  ON bigbrotr.stored_event (author_id, kind, bigbrotr.tag_hash('d', bigbrotr.body_d_tag(body)), created_at DESC, id)
+  ON bigbrotr.stored_event (author_id, kind, bigbrotr.tag_hash('d', bigbrotr.body_d_tag(body)), created_at)
   WHERE kind BETWEEN 30000 AND 39999;
 
 CREATE VIEW bigbrotr.event AS

@@ -10,7 +10,7 @@ use pgrx::{Array, PgRelation, pg_extern, pg_guard, pg_sys};
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// Field count of a row that ends the file.
 const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
-const COLUMNS: [&CStr; 6] = [c"seq", c"created_at", c"author_id", c"kind", c"id", c"body"];
+const COLUMNS: [&CStr; 6] = [c"seq", c"created_at", c"author_id", c"kind", c"body", c"id"];
 /// Place of an event that was kept out.
 const KEPT_OUT: i64 = 0;
 /// Place of an event that is neither known nor among the new ones.
@@ -47,8 +47,8 @@ impl Rows {
         self.field(&created_at.to_be_bytes());
         self.field(&author.to_be_bytes());
         self.field(&kind.to_be_bytes());
-        self.field(id);
         self.field(body);
+        self.field(id);
     }
 }
 

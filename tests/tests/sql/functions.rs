@@ -16,10 +16,19 @@ const CALLS: &[(&str, &str)] = &[
     ("api_source_done(text,text)", "api_source_done('https://a.com', NULL)"),
     ("apply_blocks()", "apply_blocks()"),
     (
-        "archive(bytea[],bigint[],integer[],bytea[],integer[],text[],text[],bytea[],bytea[],integer[],integer[],boolean,bigint)",
-        "archive('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', true, NULL)",
+        "archive(bytea[],bigint[],bigint[],bigint,bigint,integer[],bytea[],integer[],integer[],bytea[],integer[],integer[],boolean)",
+        "archive('{}', '{}', '{}', 0, 0, '{}', '{}', '{}', '{}', '{}', '{}', '{}', true)",
     ),
     ("archive_size()", "archive_size()"),
+    ("author_ids(bytea[])", "author_ids(ARRAY[$I])"),
+    ("body_content(bytea)", "body_content(body) FROM bigbrotr.stored_event"),
+    ("body_d_tag(bytea)", "body_d_tag(body) FROM bigbrotr.stored_event"),
+    ("body_expiration(bytea)", "body_expiration(body) FROM bigbrotr.stored_event"),
+    ("body_raw(bytea,bytea,bigint,integer)", "body_raw(body, $I, 1, 1) FROM bigbrotr.stored_event"),
+    ("body_sig(bytea)", "body_sig(body) FROM bigbrotr.stored_event"),
+    ("body_size(bytea)", "body_size(body) FROM bigbrotr.stored_event"),
+    ("body_tag_hashes(bytea)", "body_tag_hashes(body) FROM bigbrotr.stored_event"),
+    ("body_tags(bytea)", "body_tags(body) FROM bigbrotr.stored_event"),
     ("canonical_json(jsonb)", "canonical_json('{}')"),
     ("check_now()", "check_now()"),
     ("claim_api_sources()", "claim_api_sources()"),
@@ -28,11 +37,15 @@ const CALLS: &[(&str, &str)] = &[
     ("claim_relays(integer,integer,text[],boolean)", "claim_relays(1, 60, '{clearnet}', true)"),
     ("complete_ranges(integer,bytea)", "complete_ranges(1, '\\x00')"),
     ("content_hash(jsonb)", "content_hash('{}')"),
+    (
+        "copy_events(bytea[],bigint[],bigint[],integer[],integer[],integer[],integer[],bytea[],integer[])",
+        "copy_events(ARRAY[sha256($I)], '{5}', '{NULL}', '{1}', '{1}', '{1}', '{1}', ARRAY[body], '{}') FROM bigbrotr.stored_event",
+    ),
     ("cover(integer,bytea,text[],text[])", "cover(1, '\\x00', '{complete}', ARRAY['{[0,1)}'])"),
     ("d_tag(jsonb)", "d_tag('[[\"d\", \"x\"]]')"),
     ("defer_candidates(text[],integer)", "defer_candidates(ARRAY['wss://nos.lol'], 60)"),
     ("defer_checks(integer[],integer[])", "defer_checks('{1}', '{60}')"),
-    ("delete_events(bigint[],bytea[])", "delete_events('{1}', '{\"\\\\x00\"}')"),
+    ("delete_events(bigint[])", "delete_events('{1}')"),
     ("deletion_targets(bytea,bytea,bigint,jsonb)", "deletion_targets('\\x00', '\\x00', 1, '[[\"e\", \"00\"]]')"),
     ("disk_free()", "disk_free()"),
     ("event_id(text)", "event_id($E)"),
@@ -60,7 +73,7 @@ const CALLS: &[(&str, &str)] = &[
     ("json_path_values(text,text)", "json_path_values('[\"a\"]', '$[*]')"),
     ("json_string(jsonb,text)", "json_string('{\"a\": \"b\"}', 'a')"),
     ("kind_category(integer)", "kind_category(0)"),
-    ("known_events(bytea[],bigint[])", "known_events(ARRAY[$I::bytea], '{1700000000}')"),
+    ("known_events(bytea[])", "known_events(ARRAY[$I])"),
     ("lock_archive()", "lock_archive()"),
     ("maintain(integer,integer,integer)", "maintain(1, 1, 10)"),
     ("native_canonical_json(text)", "native_canonical_json('{}')"),
@@ -73,6 +86,10 @@ const CALLS: &[(&str, &str)] = &[
     ("note(bytea)", "note($I)"),
     ("npub(bytea)", "npub($I)"),
     ("operator_relay_url(text)", "operator_relay_url('nos.lol')"),
+    (
+        "pack_body(bytea,bytea,bigint,integer,text,text,bytea,bytea)",
+        "pack_body($I, $I, 1, 1, '[]', '', $I || $I, NULL)",
+    ),
     ("promote_candidate(text,text)", "promote_candidate('wss://nos.lol', NULL)"),
     ("purge_vanished(integer)", "purge_vanished(10)"),
     ("quarantine(integer,text[],bytea[])", "quarantine(1, '{invalid}', '{\"\\\\x00\"}')"),
@@ -117,12 +134,15 @@ const CALLS: &[(&str, &str)] = &[
 #[tokio::test]
 async fn every_function_is_called() {
     let (_, client) = database().await;
-    let declared: BTreeSet<String> =
-        rows(&client, "SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'bigbrotr'::regnamespace")
-            .await
-            .iter()
-            .map(|name| name.trim_start_matches("bigbrotr.").to_owned())
-            .collect();
+    let declared: BTreeSet<String> = rows(
+        &client, // A trigger and the planner's helper are called by neither: see views.rs and plans.rs.
+        "SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'bigbrotr'::regnamespace \
+         AND prorettype NOT IN ('trigger'::regtype, 'internal'::regtype)",
+    )
+    .await
+    .iter()
+    .map(|name| name.trim_start_matches("bigbrotr.").to_owned())
+    .collect();
     let listed: BTreeSet<String> = CALLS.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(declared, listed, "a function without a call here, or a call of none");
     let event = event(0, "hello");

@@ -11,3 +11,4 @@ mod settings;
 mod statistics;
 mod support;
 mod vectors;
+mod views;

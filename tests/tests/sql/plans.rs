@@ -9,7 +9,7 @@ async fn fill(client: &Client) {
     client
         .batch_execute(
             "INSERT INTO bigbrotr.event (id, pubkey, created_at, kind, tags, content, sig)
-             SELECT sha256(n::text::bytea), sha256((n % 100)::text::bytea), 1600000000 + n * 1000, 1, '[]', repeat('x', 100), '\\x00'
+             SELECT sha256(n::text::bytea), sha256((n % 100)::text::bytea), 1600000000 + n * 1000, 1, '[]', repeat('x', 100), sha512('')
              FROM generate_series(1, 20000) AS n ORDER BY n;
              INSERT INTO bigbrotr.relay (url, network) SELECT 'wss://relay-' || n || '.com', 'clearnet' FROM generate_series(1, 100) AS n;
              SELECT bigbrotr.add_sightings(r.id, array_agg(e.created_at), array_agg(e.seq))
@@ -45,7 +45,7 @@ async fn sightings_are_found_by_index_from_either_side() {
     let by_event = format!("SELECT * FROM bigbrotr.event_relay WHERE event_id = '{id}'");
     assert_eq!(rows(&client, &by_event).await.len(), 10);
     let shown = plan(&client, &by_event).await;
-    assert!(shown.contains("event_id_idx") && !shown.contains("Seq Scan on event "), "{shown}");
+    assert!(shown.contains("stored_event_id_excl") && !shown.contains("Seq Scan on stored_event "), "{shown}");
     assert!(most_rows(&shown) < 2_500.0, "{shown}");
 
     let by_relay = "SELECT * FROM bigbrotr.event_relay WHERE relay_url = 'wss://relay-7.com'";
@@ -77,7 +77,7 @@ async fn filters_use_the_indexes_of_events() {
     client
         .batch_execute(
             "INSERT INTO bigbrotr.event (id, pubkey, created_at, kind, tags, content, sig)
-             SELECT sha256(('t' || n)::bytea), '\\x01', 1700000000 + n, 7, jsonb_build_array(jsonb_build_array('t', 'topic' || n % 1000)), '', '\\x00'
+             SELECT sha256(('t' || n)::bytea), sha256('writer'), 1700000000 + n, 7, jsonb_build_array(jsonb_build_array('t', 'topic' || n % 1000)), '', sha512('')
              FROM generate_series(1, 5000) AS n",
         )
         .await
@@ -86,11 +86,12 @@ async fn filters_use_the_indexes_of_events() {
     let id = text(&client, "SELECT encode(id, 'hex') FROM bigbrotr.event WHERE seq = 10000").await.expect("an id");
     let pubkey =
         text(&client, "SELECT encode(pubkey, 'hex') FROM bigbrotr.event WHERE seq = 10000").await.expect("a key");
+    // The hundred authors may be read whole.
     for (filter, index, most) in [
-        (format!(r#"{{"ids":["{id}"]}}"#), "event_id_idx", 10.0),
-        (format!(r#"{{"authors":["{pubkey}"],"limit":20}}"#), "event_pubkey_created_at_idx", 500.0),
-        ("{\"#t\":[\"topic7\"]}".to_owned(), "event_tag_idx", 100.0),
-        (r#"{"limit":20}"#.to_owned(), "event_pkey", 100.0),
+        (format!(r#"{{"ids":["{id}"]}}"#), "stored_event_id_excl", 110.0),
+        (format!(r#"{{"authors":["{pubkey}"],"limit":20}}"#), "stored_event_author_id_created_at_idx", 500.0),
+        ("{\"#t\":[\"topic7\"]}".to_owned(), "stored_event_tag_idx", 110.0),
+        (r#"{"limit":20}"#.to_owned(), "stored_event_created_at_idx", 110.0),
         (r#"{"kinds":[7],"limit":20}"#.to_owned(), "event_", 500.0),
     ] {
         let condition = format!("SELECT bigbrotr.filter_condition('{filter}')");
@@ -103,7 +104,7 @@ async fn filters_use_the_indexes_of_events() {
                 "SELECT * FROM bigbrotr.{table} AS e WHERE {condition} ORDER BY e.created_at DESC, e.id LIMIT {limit}"
             );
             let shown = plan(&client, &sql).await;
-            assert!(shown.contains(index) && !shown.contains("Seq Scan on event "), "{filter}:\n{shown}");
+            assert!(shown.contains(index) && !shown.contains("Seq Scan on stored_event "), "{filter}:\n{shown}");
             assert!(most_rows(&shown) <= most, "{filter}:\n{shown}");
         }
     }
