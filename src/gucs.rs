@@ -429,7 +429,7 @@ pub fn register() {
         &AUTH_ENABLED,
         S,
         c"Authenticates to relays that ask for it (NIP-42).",
-        c"Needs bigbrotr.secret_key_file. No service uses it yet.",
+        c"Needs bigbrotr.secret_key_file. It ties the address of this server to that key.",
     );
     bool(
         c"bigbrotr.publish_enabled",
@@ -465,12 +465,16 @@ pub fn register() {
         c"File of relay URLs that replaces the built-in list.",
         c"One URL a line, # begins a comment. Read by the seeder when it runs.",
     );
+    text(
+        c"bigbrotr.secret_key_file",
+        &SECRET_KEY_FILE,
+        S,
+        GucFlags::SUPERUSER_ONLY,
+        None,
+        c"File with the secret key (nsec or hex) used to authenticate and to publish.",
+        c"Nobody but its owner may read it, as with ssl_key_file; the key is never logged or stored.",
+    );
     for (name, setting, short) in [
-        (
-            c"bigbrotr.secret_key_file",
-            &SECRET_KEY_FILE,
-            c"File with the secret key (nsec or hex) used to authenticate and to publish.",
-        ),
         (c"bigbrotr.geoip_city_file", &GEOIP_CITY_FILE, c"MaxMind city database."),
         (c"bigbrotr.geoip_asn_file", &GEOIP_ASN_FILE, c"MaxMind ASN database."),
     ] {

@@ -65,6 +65,15 @@ CREATE FUNCTION bigbrotr.release_leases() RETURNS void
   $$;
 COMMENT ON FUNCTION bigbrotr.release_leases() IS 'Internal: this synchronizer is at no relay.';
 
+CREATE FUNCTION bigbrotr.retry_needs_auth(key text) RETURNS void
+  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    UPDATE bigbrotr.relay_sync AS s SET next_attempt_at = now(), failures = 0
+    WHERE s.last_error LIKE 'needs\_auth:%' AND s.learned ->> 'key' IS DISTINCT FROM $1 AND s.next_attempt_at > now()
+  $$;
+COMMENT ON FUNCTION bigbrotr.retry_needs_auth(text) IS
+  'Internal: relays that want NIP-42 AUTH and have not been shown this public key are due.';
+
 CREATE FUNCTION bigbrotr.release_relay(
   relay_id integer, ok boolean, learned text, horizon bigint, pause_s double precision, error text) RETURNS void
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

@@ -6,8 +6,12 @@
 
 mod answer;
 mod archivist;
+mod auth;
 mod batch;
 mod guard;
+mod inbox;
+mod link;
+mod live;
 mod pass;
 mod pool;
 

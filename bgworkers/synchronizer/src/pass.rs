@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use bigbrotr_core::backoff::jitter;
 use bigbrotr_core::{Config, Context, StoreError, Value};
+use bigbrotr_models::Signer;
 use bigbrotr_models::{Filter, Ranges, RelayUrl, RelayUrlError};
 use bigbrotr_nips::nip01::ClosePrefix;
 use bigbrotr_nips::paging::{Answer, End, Pager, Reason, RelayLimits, Window};
-use bigbrotr_utils::{Connection, DialError, Dialer, HostLimits};
+use bigbrotr_utils::{DialError, Dialer, HostLimits};
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{self, Received};
+use crate::answer;
 use crate::archivist::{Archivist, Job};
+use crate::auth::Auth;
 use crate::batch::Receipt;
+use crate::inbox::Inbox;
+use crate::link::Link;
 use crate::now;
 
 /// How long a pass waits for a connection of its host to become free.
@@ -47,6 +51,8 @@ pub struct Tools {
     pub archivist: Archivist,
     /// Which ledger.
     pub filter_hash: [u8; 32],
+    /// The key to authenticate with.
+    pub signer: Option<Arc<Signer>>,
 }
 
 /// `relay_sync.learned`.
@@ -58,6 +64,10 @@ pub struct Learned {
     retry_open_at: i64,
     /// The `limit` that came through where larger answers broke off.
     page_limit: Option<u32>,
+    /// It answers those only who have authenticated.
+    auth: bool,
+    /// The public key, in hex, it was last shown.
+    key: Option<String>,
 }
 
 /// A claimed relay.
@@ -151,6 +161,8 @@ pub async fn run(relay: Relay, tools: &Tools) -> Outcome {
         outcome: Outcome::default(),
         progressed: false,
         last_notice: None,
+        auth: relay.learned.auth,
+        key: relay.learned.key.clone(),
     };
     let result = match &relay.url {
         Ok(url) => tokio::select! {
@@ -186,6 +198,8 @@ pub async fn run(relay: Relay, tools: &Tools) -> Outcome {
     };
     pass.outcome.error.clone_from(&error);
     let learned = Learned {
+        auth: pass.auth,
+        key: pass.key.clone(),
         limits: pass.limits.clone(),
         retry_open_at: pass.retry_open_at,
         // Kept while it is needed; after a pass without a break twice as much is tried.
@@ -226,6 +240,8 @@ struct Pass<'a> {
     /// Whether anything new was archived or proven.
     progressed: bool,
     last_notice: Option<String>,
+    auth: bool,
+    key: Option<String>,
 }
 
 /// A page on its way into the archive.
@@ -239,15 +255,25 @@ impl Pass<'_> {
         let mut left = self.left().await?;
         let mut refusals = 0;
         for _ in 0..MAX_CONNECTIONS {
-            let (mut connection, _) = self.tools.dialer.connect(url).await.map_err(Failure::Dial)?;
+            let (connection, _) = self.tools.dialer.connect(url).await.map_err(Failure::Dial)?;
+            let auth = Auth::new(self.tools.signer.clone(), url.as_str().to_owned());
+            let mut link = Link::new(connection, self.tools.config.clone(), auth);
+            if self.auth {
+                link.authenticate().await.map_err(Failure::Dial)?;
+            }
             let mut pager = Pager::new(left.clone(), self.page_limit, self.horizon, self.limits.clone());
             let proven_before = self.progressed;
             self.progressed = false;
-            let ended = self.drive(&mut connection, &mut pager, &mut left).await;
+            let ended = self.drive(&mut link, &mut pager, &mut left).await;
             let progressed = self.progressed;
             self.progressed |= proven_before;
             self.limits = pager.limits().clone();
-            connection.close().await;
+            if link.auth.was_asked() {
+                self.key = link.auth.key();
+                // A relay that hangs up on strangers is greeted properly the next time.
+                self.auth |= link.auth.is_accepted() || link.auth.is_pending() && !progressed;
+            }
+            link.close().await;
             refusals = if progressed { 0 } else { refusals + 1 };
             let Stop { reason, error } = match ended? {
                 None => return Ok(()),
@@ -298,12 +324,7 @@ impl Pass<'_> {
     }
 
     /// Asks window after window. Some: the pager stopped before its work was done.
-    async fn drive(
-        &mut self,
-        connection: &mut Connection,
-        pager: &mut Pager,
-        left: &mut Ranges,
-    ) -> Result<Option<Stop>, Failure> {
+    async fn drive(&mut self, link: &mut Link, pager: &mut Pager, left: &mut Ranges) -> Result<Option<Stop>, Failure> {
         // A page is committed before the next one is handed over: coverage claims build on one another.
         let mut pending: Option<Pending> = None;
         let mut cause = StopCause::Silent;
@@ -312,23 +333,36 @@ impl Pass<'_> {
             self.tools.context.memory.ready().await;
             let filter = merge(&self.tools.config.sync_filter, window);
             let mut request = answer::Request::new(&self.tools.config, filter, window);
-            request.send(connection).await.map_err(Failure::Dial)?;
+            request.send(link).await.map_err(Failure::Dial)?;
             self.outcome.requests += 1;
-            let received = loop {
-                let received = request.receive(connection).await;
-                if received.end.is_some() {
-                    break received;
+            let (received, end) = loop {
+                let part = request.receive(link).await;
+                if let Some(end) = part.end {
+                    break (part.inbox, end);
                 }
                 // A large answer goes into the archive in parts, so that memory stays flat; coverage comes with the last.
                 self.settle(&mut pending).await?;
-                pending = Some(self.hand_over(received, Vec::new()).await?);
+                pending = Some(self.hand_over(part.inbox, Vec::new()).await?);
             };
-            let (end, dial_error) = match &received.end {
-                Some(end) => (*end, request.error.take()),
-                None => (End::Disconnected, None),
-            };
+            let dial_error = request.error.take();
+            if dial_error.is_none() {
+                match link.helped_by_auth(end, request.items.is_empty()).await {
+                    Ok(false) => {}
+                    // The same window again.
+                    Ok(true) => {
+                        self.settle(&mut pending).await?;
+                        pending = Some(self.hand_over(received, Vec::new()).await?);
+                        continue;
+                    }
+                    Err(error) => {
+                        return Ok(Some(Stop { reason: Reason::Disconnected, error: StopCause::Dial(error) }));
+                    }
+                }
+            }
             let progress = pager.answer(Answer { items: &request.items, off_window: request.off_window, end });
-            if let Some(notice) = request.notice.take() {
+            if let Some(refusal) = link.auth.refusal.take() {
+                self.last_notice = Some(format!("AUTH refused: {refusal}"));
+            } else if let Some(notice) = link.notice.take() {
                 self.last_notice = Some(notice);
             }
             cause = match (dial_error, end) {
@@ -365,11 +399,7 @@ impl Pass<'_> {
         Ok(pager.ended().map(|reason| Stop { reason, error: cause }))
     }
 
-    async fn hand_over(
-        &mut self,
-        received: Received,
-        coverage: Vec<(&'static str, String)>,
-    ) -> Result<Pending, Failure> {
+    async fn hand_over(&mut self, received: Inbox, coverage: Vec<(&'static str, String)>) -> Result<Pending, Failure> {
         self.outcome.received += received.received;
         self.outcome.unstored += received.unstored;
         self.outcome.refused += received.refused.len() as u64;

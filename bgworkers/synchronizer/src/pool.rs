@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bigbrotr_core::log::Level;
 use bigbrotr_core::{Config, Context, CycleReport, Next, ServiceError, Value};
 use bigbrotr_models::RelayUrl;
 use bigbrotr_utils::{Dialer, DialerConfig, HostLimits, Proxies};
@@ -11,6 +12,7 @@ use serde_json::json;
 use tokio::task::{Id, JoinSet};
 
 use crate::archivist::Archivist;
+use crate::auth;
 use crate::guard::DiskGuard;
 use crate::pass::{self, Outcome, Tools, Totals};
 
@@ -27,6 +29,7 @@ const MOST_CLAIMED: usize = 64;
 
 const CLAIM: &str = "SELECT relay_id, url, learned, failures, max_limit FROM bigbrotr.claim_relays($1, $2, $3, $4)";
 const RELEASE_ALL: &str = "SELECT bigbrotr.release_leases()";
+const RETRY_NEEDS_AUTH: &str = "SELECT bigbrotr.retry_needs_auth($1)";
 const EXTEND: &str = "SELECT bigbrotr.extend_leases($1, $2)";
 
 /// Running passes and what they share.
@@ -58,7 +61,13 @@ impl Pool {
             networks: config.networks.clone(),
             ..DialerConfig::default()
         });
+        let signer = auth::signer(&config).unwrap_or_else(|error| {
+            context.progress.error(error.clone());
+            context.log.write(Level::Warning, format!("relays that ask for AUTH are left alone: {error}"));
+            None
+        });
         let tools = Arc::new(Tools {
+            signer,
             context: context.clone(),
             config: config.clone(),
             dialer,
@@ -87,6 +96,10 @@ impl Pool {
         let started = Instant::now();
         if !self.clean {
             context.store.call(RELEASE_ALL, Vec::new()).await?;
+            if let Some(signer) = &self.tools.signer {
+                let key = Value::from(bigbrotr_models::hex::encode(&signer.pubkey()));
+                context.store.call(RETRY_NEEDS_AUTH, vec![key]).await?;
+            }
             self.clean = true;
         }
         let mut totals = Totals::default();

@@ -12,6 +12,7 @@ pub mod headers;
 pub mod host_limits;
 pub mod http;
 mod resolver;
+pub mod secret_file;
 mod stream;
 mod tcp;
 pub mod tls;

@@ -96,6 +96,7 @@ const CALLS: &[(&str, &str)] = &[
     ("release_checks()", "release_checks()"),
     ("release_leases()", "release_leases()"),
     ("release_relay(integer,boolean,text,bigint,double precision,text)", "release_relay(1, true, '{}', 5, 60, NULL)"),
+    ("retry_needs_auth(text)", "retry_needs_auth('00')"),
     ("remove_sightings(bigint[],bigint[])", "remove_sightings('{1700000000}', '{1}')"),
     ("run_service(text)", "run_service('finder')"),
     ("seed(text[])", "seed(ARRAY['nos.lol'])"),
