@@ -32,6 +32,7 @@ static REFRESHER_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(300);
 static VALIDATOR_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(512);
 static MONITOR_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(200);
 static SYNCHRONIZER_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(64);
+static LIVE_CONNECTIONS: GucSetting<i32> = GucSetting::<i32>::new(200);
 static WORKER_THREADS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static WORKER_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(256);
 static NETWORKS: Text = Text::new(Some(c"clearnet"));
@@ -246,6 +247,16 @@ pub fn register() {
         PLAIN,
         c"Relays a synchronizer talks to at a time.",
         c"Each of bigbrotr.synchronizer_workers talks to as many.",
+    );
+    int(
+        c"bigbrotr.live_connections",
+        &LIVE_CONNECTIONS,
+        0,
+        10_000,
+        S,
+        PLAIN,
+        c"Relays a synchronizer stays connected to, to hear of new events at once.",
+        c"Besides bigbrotr.synchronizer_concurrency; of each synchronizer. The rest is asked every bigbrotr.synchronizer_interval. 0: all are.",
     );
     int(
         c"bigbrotr.worker_threads",
@@ -598,6 +609,7 @@ pub fn config() -> Config {
         validator_concurrency: count(&VALIDATOR_CONCURRENCY),
         monitor_concurrency: count(&MONITOR_CONCURRENCY),
         synchronizer_concurrency: count(&SYNCHRONIZER_CONCURRENCY),
+        live_connections: count(&LIVE_CONNECTIONS),
         networks: items(&NETWORKS).iter().filter_map(|name| name.parse::<Network>().ok()).collect(),
         tor_proxy: optional(&TOR_PROXY).and_then(|url| parse_proxy(&url).ok()),
         i2p_proxy: optional(&I2P_PROXY).and_then(|url| parse_proxy(&url).ok()),

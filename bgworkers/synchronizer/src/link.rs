@@ -145,9 +145,6 @@ impl Link {
                 if sub == Some(of.as_ref()) {
                     return Said::Eose(hint);
                 }
-                if let Some(live) = self.live.as_mut().filter(|live| live.id == of) {
-                    live.caught_up = true;
-                }
                 Said::Else
             }
             Ok(RelayMessage::Closed { sub: of, message }) => {
