@@ -32,6 +32,7 @@ static REFRESHER_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(300);
 static VALIDATOR_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(512);
 static MONITOR_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(200);
 static SYNCHRONIZER_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(64);
+static LIVE_CONNECTIONS: GucSetting<i32> = GucSetting::<i32>::new(200);
 static WORKER_THREADS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static WORKER_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(256);
 static NETWORKS: Text = Text::new(Some(c"clearnet"));
@@ -248,6 +249,16 @@ pub fn register() {
         c"Each of bigbrotr.synchronizer_workers talks to as many.",
     );
     int(
+        c"bigbrotr.live_connections",
+        &LIVE_CONNECTIONS,
+        0,
+        10_000,
+        S,
+        PLAIN,
+        c"Relays a synchronizer stays connected to, to hear of new events at once.",
+        c"Besides bigbrotr.synchronizer_concurrency; of each synchronizer. The rest is asked every bigbrotr.synchronizer_interval. 0: all are.",
+    );
+    int(
         c"bigbrotr.worker_threads",
         &WORKER_THREADS,
         1,
@@ -429,7 +440,7 @@ pub fn register() {
         &AUTH_ENABLED,
         S,
         c"Authenticates to relays that ask for it (NIP-42).",
-        c"Needs bigbrotr.secret_key_file. No service uses it yet.",
+        c"Needs bigbrotr.secret_key_file. It ties the address of this server to that key.",
     );
     bool(
         c"bigbrotr.publish_enabled",
@@ -465,12 +476,16 @@ pub fn register() {
         c"File of relay URLs that replaces the built-in list.",
         c"One URL a line, # begins a comment. Read by the seeder when it runs.",
     );
+    text(
+        c"bigbrotr.secret_key_file",
+        &SECRET_KEY_FILE,
+        S,
+        GucFlags::SUPERUSER_ONLY,
+        None,
+        c"File with the secret key (nsec or hex) used to authenticate and to publish.",
+        c"Nobody but its owner may read it, as with ssl_key_file; the key is never logged or stored.",
+    );
     for (name, setting, short) in [
-        (
-            c"bigbrotr.secret_key_file",
-            &SECRET_KEY_FILE,
-            c"File with the secret key (nsec or hex) used to authenticate and to publish.",
-        ),
         (c"bigbrotr.geoip_city_file", &GEOIP_CITY_FILE, c"MaxMind city database."),
         (c"bigbrotr.geoip_asn_file", &GEOIP_ASN_FILE, c"MaxMind ASN database."),
     ] {
@@ -594,6 +609,7 @@ pub fn config() -> Config {
         validator_concurrency: count(&VALIDATOR_CONCURRENCY),
         monitor_concurrency: count(&MONITOR_CONCURRENCY),
         synchronizer_concurrency: count(&SYNCHRONIZER_CONCURRENCY),
+        live_connections: count(&LIVE_CONNECTIONS),
         networks: items(&NETWORKS).iter().filter_map(|name| name.parse::<Network>().ok()).collect(),
         tor_proxy: optional(&TOR_PROXY).and_then(|url| parse_proxy(&url).ok()),
         i2p_proxy: optional(&I2P_PROXY).and_then(|url| parse_proxy(&url).ok()),

@@ -103,7 +103,7 @@ CREATE FUNCTION bigbrotr.record_check(
         IF relay.state = 'dead' THEN
           UPDATE bigbrotr.relay AS r SET state = 'active' WHERE r.id = record_check.relay_id AND r.state = 'dead';
           -- The synchronizer need not sit out the pause it had come to.
-          UPDATE bigbrotr.relay_sync AS s SET next_attempt_at = now() WHERE s.relay_id = record_check.relay_id AND s.next_attempt_at > now();
+          UPDATE bigbrotr.relay_sync AS s SET next_attempt_at = now(), queue_at = now() WHERE s.relay_id = record_check.relay_id AND s.next_attempt_at > now();
         END IF;
         RETURN;
       END IF;

@@ -1,5 +1,8 @@
-CREATE FUNCTION bigbrotr.claim_relays(max integer, lease_s integer, networks text[], asked boolean)
-  RETURNS TABLE (relay_id integer, url text, learned text, failures integer, max_limit integer)
+-- Who is due is taken in the order of queue_at: the time it became due, less a head start for what is useful. A relay that
+-- brings little still comes before a useful one that became due more than that head start later, so nobody starves.
+CREATE FUNCTION bigbrotr.claim_relays(max integer, lease_s integer, networks text[], asked boolean, busy_hosts text[])
+  RETURNS TABLE (
+    relay_id integer, url text, learned text, failures integer, max_limit integer, novelty double precision, software text)
   LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
 #variable_conflict use_column
@@ -9,79 +12,149 @@ BEGIN
   SELECT r.id FROM bigbrotr.relay AS r
   WHERE NOT EXISTS (SELECT FROM bigbrotr.relay_sync AS s WHERE s.relay_id = r.id)
   ON CONFLICT DO NOTHING;
+  IF asked THEN
+    -- By run_service(): whoever only waits for the next interval is due.
+    UPDATE bigbrotr.relay_sync AS s SET next_attempt_at = now(), queue_at = least(s.queue_at, now())
+    WHERE s.next_attempt_at > now() AND s.last_error IS NULL AND s.leased_until IS NULL;
+  END IF;
 
   RETURN QUERY
   WITH due AS (
     SELECT s.relay_id
     FROM bigbrotr.relay_sync AS s
     JOIN bigbrotr.relay AS r ON r.id = s.relay_id
-    -- Asked for by run_service(): whoever only waits for the next interval is due.
-    WHERE (s.next_attempt_at <= now() OR asked AND s.last_error IS NULL)
+    -- queue_at is never later than next_attempt_at, and it has the index.
+    WHERE s.queue_at <= now()
+      AND s.next_attempt_at <= now()
       AND r.state = 'active'
       AND r.network::text = ANY (networks)
       -- A lease ends with its holder: after a crash nobody waits for it to expire.
       AND (s.leased_until IS NULL OR s.leased_until < now()
            OR NOT EXISTS (SELECT FROM pg_stat_get_activity(s.leased_by)))
-    ORDER BY s.next_attempt_at
+      AND (cardinality(busy_hosts) = 0
+           OR substring(r.url FROM '^wss?://([^/]+)') <> ALL (busy_hosts)
+              AND substring(r.url FROM '^wss?://(\[[^]/]*\]|[^:/]+)') <> ALL (busy_hosts))
+    ORDER BY s.queue_at
     LIMIT max
     FOR UPDATE OF s SKIP LOCKED
   ), claimed AS (
     UPDATE bigbrotr.relay_sync AS s
-    SET leased_until = now() + lease_s * interval '1 second', leased_by = pg_backend_pid()
+    SET leased_until = now() + lease_s * interval '1 second', leased_by = pg_backend_pid(), live_since = NULL
     FROM due
     WHERE s.relay_id = due.relay_id
-    RETURNING s.relay_id, s.learned, s.failures, s.next_attempt_at
+    RETURNING s.relay_id, s.learned, s.failures, s.queue_at, s.novelty
   )
-  SELECT c.relay_id, r.url, c.learned::text, c.failures, info.max_limit
+  SELECT c.relay_id, r.url, c.learned::text, c.failures, info.max_limit, c.novelty, info.software
   FROM claimed AS c
   JOIN bigbrotr.relay AS r ON r.id = c.relay_id
   LEFT JOIN LATERAL (
     SELECT CASE WHEN m.data #>> '{limitation,max_limit}' ~ '^[1-9][0-9]{0,8}$'
-                THEN (m.data #>> '{limitation,max_limit}')::integer END AS max_limit
+                THEN (m.data #>> '{limitation,max_limit}')::integer END AS max_limit,
+           left(concat_ws(' ', bigbrotr.json_string(m.data, 'software'), bigbrotr.json_string(m.data, 'version')), 200)
+             AS software
     FROM bigbrotr.relay_metadata AS rm
     JOIN bigbrotr.metadata AS m ON m.id = rm.metadata_id AND m.type = rm.type
     WHERE rm.relay_id = c.relay_id AND rm.type = 'nip11_info'
     ORDER BY rm.first_seen_at DESC
     LIMIT 1
   ) AS info ON true
-  ORDER BY c.next_attempt_at;
+  ORDER BY c.queue_at;
 END
 $$;
-COMMENT ON FUNCTION bigbrotr.claim_relays(integer, integer, text[], boolean) IS
-  'Internal: takes relays that are due for a pass, longest due first, so that no other synchronizer does.';
+COMMENT ON FUNCTION bigbrotr.claim_relays(integer, integer, text[], boolean, text[]) IS
+  'Internal: takes relays that are due for a pass, the most useful first, so that no other synchronizer does.';
 
-CREATE FUNCTION bigbrotr.extend_leases(relay_ids integer[], lease_s integer) RETURNS void
+CREATE FUNCTION bigbrotr.return_relays(relay_ids integer[]) RETURNS void
+  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    UPDATE bigbrotr.relay_sync SET leased_until = NULL, leased_by = NULL
+    WHERE relay_id = ANY (relay_ids) AND leased_by = pg_backend_pid()
+  $$;
+COMMENT ON FUNCTION bigbrotr.return_relays(integer[]) IS
+  'Internal: these were claimed and not begun, since their hosts have connections enough; they keep their place.';
+
+CREATE FUNCTION bigbrotr.extend_leases(relay_ids integer[], lease_s integer) RETURNS SETOF integer
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
     UPDATE bigbrotr.relay_sync SET leased_until = now() + lease_s * interval '1 second'
     WHERE relay_id = ANY (relay_ids) AND leased_by = pg_backend_pid()
+    RETURNING relay_id
   $$;
-COMMENT ON FUNCTION bigbrotr.extend_leases(integer[], integer) IS 'Internal: a synchronizer is still at these relays.';
+COMMENT ON FUNCTION bigbrotr.extend_leases(integer[], integer) IS
+  'Internal: a synchronizer is still at these relays; returns those that nobody else has taken over.';
 
 CREATE FUNCTION bigbrotr.release_leases() RETURNS void
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
-    UPDATE bigbrotr.relay_sync SET leased_until = NULL, leased_by = NULL WHERE leased_by = pg_backend_pid()
+    UPDATE bigbrotr.relay_sync SET leased_until = NULL, leased_by = NULL, live_since = NULL
+    WHERE leased_by = pg_backend_pid()
   $$;
 COMMENT ON FUNCTION bigbrotr.release_leases() IS 'Internal: this synchronizer is at no relay.';
 
+CREATE FUNCTION bigbrotr.retry_needs_auth(key text) RETURNS void
+  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    UPDATE bigbrotr.relay_sync AS s SET next_attempt_at = now(), queue_at = now(), failures = 0
+    WHERE s.last_error LIKE 'needs\_auth:%' AND s.learned ->> 'key' IS DISTINCT FROM $1 AND s.next_attempt_at > now()
+  $$;
+COMMENT ON FUNCTION bigbrotr.retry_needs_auth(text) IS
+  'Internal: relays that want NIP-42 AUTH and have not been shown this public key are due.';
+
 CREATE FUNCTION bigbrotr.release_relay(
-  relay_id integer, ok boolean, learned text, horizon bigint, pause_s double precision, error text) RETURNS void
+  relay_id integer, ok boolean, learned text, horizon bigint, pause_s double precision, head_start_s double precision,
+  failures integer, error text) RETURNS void
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
     UPDATE bigbrotr.relay_sync AS s
     SET leased_until = NULL,
         leased_by = NULL,
+        live_since = NULL,
         learned = coalesce($3::jsonb, s.learned),
         horizon = coalesce($4, s.horizon),
         next_attempt_at = now() + $5 * interval '1 second',
-        failures = CASE WHEN $2 THEN 0 ELSE s.failures + 1 END,
+        queue_at = now() + ($5 - $6) * interval '1 second',
+        failures = $7,
         last_synced_at = CASE WHEN $2 THEN now() ELSE s.last_synced_at END,
-        last_error = $6
+        last_error = $8
+    WHERE s.relay_id = $1 AND s.leased_by = pg_backend_pid()
+  $$;
+COMMENT ON FUNCTION bigbrotr.release_relay(
+  integer, boolean, text, bigint, double precision, double precision, integer, text) IS
+  'Internal: a pass over a relay has ended; when to come back, and what was learned.';
+
+CREATE FUNCTION bigbrotr.relay_is_live(relay_id integer, learned text, horizon bigint) RETURNS void
+  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    UPDATE bigbrotr.relay_sync AS s
+    SET learned = $2::jsonb, horizon = $3, failures = 0, last_synced_at = now(), last_error = NULL,
+        live_since = coalesce(s.live_since, now())
+    WHERE s.relay_id = $1 AND s.leased_by = pg_backend_pid()
+  $$;
+COMMENT ON FUNCTION bigbrotr.relay_is_live(integer, text, bigint) IS
+  'Internal: the history of a relay is done, and the synchronizer stays to hear what arrives.';
+
+CREATE FUNCTION bigbrotr.cover_live(relay_id integer, filter_hash bytea, ranges text, horizon bigint) RETURNS void
+  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+BEGIN
+  PERFORM bigbrotr.cover(cover_live.relay_id, cover_live.filter_hash, ARRAY['complete'], ARRAY[cover_live.ranges]);
+  UPDATE bigbrotr.relay_sync AS s SET horizon = cover_live.horizon, last_synced_at = now()
+  WHERE s.relay_id = cover_live.relay_id AND s.leased_by = pg_backend_pid();
+END
+$$;
+COMMENT ON FUNCTION bigbrotr.cover_live(integer, bytea, text, bigint) IS
+  'Internal: enters into coverage what a live subscription has brought in full. In a transaction after that of its events.';
+
+CREATE FUNCTION bigbrotr.count_sync(
+  relay_id integer, requests bigint, received bigint, archived bigint, novelty double precision) RETURNS void
+  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    UPDATE bigbrotr.relay_sync AS s
+    SET requests = s.requests + $2, received = s.received + $3, archived = s.archived + $4, novelty = $5
     WHERE s.relay_id = $1
   $$;
-COMMENT ON FUNCTION bigbrotr.release_relay(integer, boolean, text, bigint, double precision, text) IS
-  'Internal: a pass over a relay has ended; when to come back, and what was learned.';
+COMMENT ON FUNCTION bigbrotr.count_sync(integer, bigint, bigint, bigint, double precision) IS
+  'Internal: adds what was done at a relay to its counts.';
 
 CREATE FUNCTION bigbrotr.complete_ranges(relay_id integer, filter_hash bytea) RETURNS text
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod demo;
 pub mod generate;
+pub mod odd;
 pub mod paths;
 pub mod relay;
 pub mod signed;

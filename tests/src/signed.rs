@@ -70,7 +70,65 @@ pub fn json_event(
     )
 }
 
-/// Whether fields, id and signature of an event hold, with the reason if they do not.
+/// Ways to write control characters in the bytes an id is taken of, beside the one most implementations agree on
+/// (`\u00xx` in lower case, DEL as it is).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// As they are.
+    Verbatim,
+    /// DEL as `\u007f`.
+    EscapedDel,
+    /// `\u00XX` in upper case.
+    UpperCase,
+}
+
+impl Variant {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Verbatim, Self::EscapedDel, Self::UpperCase];
+
+    /// Compact JSON in the usual form, written in this one.
+    pub fn apply(self, json: &str) -> String {
+        if self == Self::EscapedDel {
+            return json.replace('\u{7f}', "\\u007f");
+        }
+        let mut out = String::with_capacity(json.len());
+        let mut rest = json;
+        while let Some(at) = rest.find('\\') {
+            // An escape is two bytes long, or six.
+            let long = rest.as_bytes().get(at + 1) == Some(&b'u');
+            let (before, tail) = rest.split_at(at);
+            let (escape, tail) = tail.split_at(if long { 6 } else { 2 });
+            out.push_str(before);
+            match (self, escape.get(2..).and_then(|digits| u32::from_str_radix(digits, 16).ok())) {
+                (Self::Verbatim, Some(code)) => out.extend(char::from_u32(code)),
+                (_, Some(code)) => out.push_str(&format!("\\u{code:04X}")),
+                (_, None) => out.push_str(escape),
+            }
+            rest = tail;
+        }
+        out + rest
+    }
+
+    /// A signed event whose id is taken of this form; on the wire it is JSON as any other.
+    pub fn event(self, keys: &Keypair, kind: u32, created_at: i64, tags: &[Vec<String>], content: &str) -> String {
+        let pubkey = pubkey(keys);
+        let id = sha256(self.apply(&id_preimage(&pubkey, created_at, kind, tags, content)).as_bytes());
+        json_event(&hex(&id), &pubkey, created_at, kind, tags, content, &sign(keys, &id))
+    }
+}
+
+/// A signed event whose members are given as JSON texts, which need not be what NIP-01 wants; the id is taken of them.
+pub fn event_of_texts(keys: &Keypair, created_at: &str, kind: &str, tags: &str, content: &str) -> String {
+    let pubkey = pubkey(keys);
+    let id = sha256(format!(r#"[0,"{pubkey}",{created_at},{kind},{tags},{content}]"#).as_bytes());
+    let (id, sig) = (hex(&id), sign(keys, &id));
+    format!(
+        r#"{{"id":"{id}","pubkey":"{pubkey}","created_at":{created_at},"kind":{kind},"tags":{tags},"content":{content},"sig":"{sig}"}}"#
+    )
+}
+
+/// Whether fields, id and signature of an event hold, with the reason if they do not. The id may be of
+/// any [`Variant`].
 pub fn verify(event: &Value) -> Result<(), &'static str> {
     let text = |name: &str| event.get(name).and_then(Value::as_str);
     let id: [u8; 32] = text("id").and_then(unhex).ok_or("bad id field")?;
@@ -85,7 +143,7 @@ pub fn verify(event: &Value) -> Result<(), &'static str> {
         return Err("bad tags field");
     }
     let preimage = json!([0, hex(&pubkey), created_at, kind, tags, content]).to_string();
-    if sha256(preimage.as_bytes()) != id {
+    if sha256(preimage.as_bytes()) != id && !Variant::ALL.iter().any(|v| sha256(v.apply(&preimage).as_bytes()) == id) {
         return Err("id does not match");
     }
     let key = XOnlyPublicKey::from_slice(&pubkey).map_err(|_| "pubkey is not on the curve")?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
 use serde_json::Value;
 use tokio_postgres::Client;
 
@@ -10,6 +11,9 @@ use crate::{Cluster, ClusterOptions, RelayHandle, signed};
 
 /// `(event id in hex, relay URL)`.
 pub type Pair = (String, String);
+
+/// Default of `bigbrotr.max_event_size`, in bytes.
+const MAX_EVENT_SIZE: usize = 1 << 20;
 
 /// Services in the order of `bigbrotr.<service>_enabled`.
 pub const SERVICES: [&str; 6] = ["seeder", "finder", "validator", "monitor", "synchronizer", "refresher"];
@@ -40,14 +44,29 @@ pub fn archive_options(more: &[(&str, &str)]) -> ClusterOptions {
     options
 }
 
-/// Whether an archive must hold this event: its signature is good and its kind is not ephemeral.
-pub fn is_archivable(json: &str) -> bool {
-    serde_json::from_str::<Value>(json).is_ok_and(|event| {
-        signed::verify(&event).is_ok() && !(20_000..30_000).contains(&event["kind"].as_i64().unwrap_or(-1))
-    })
+/// An event as strict parsers take it: no member twice, none missing, integers that are integers.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only whether it can be read matters")]
+struct Strict {
+    id: String,
+    pubkey: String,
+    created_at: u64,
+    kind: u16,
+    tags: Vec<Vec<String>>,
+    content: String,
+    sig: String,
 }
 
-/// Every event–relay pair the archive should hold.
+/// Whether an archive must hold this event: fields, id and signature are good, a bigint takes its time, it is not too
+/// large (for the default of `bigbrotr.max_event_size`), and its kind is not ephemeral.
+pub fn is_archivable(json: &str) -> bool {
+    json.len() <= MAX_EVENT_SIZE
+        && serde_json::from_str::<Strict>(json)
+            .is_ok_and(|event| i64::try_from(event.created_at).is_ok() && !(20_000..30_000).contains(&event.kind))
+        && serde_json::from_str::<Value>(json).is_ok_and(|event| signed::verify(&event).is_ok())
+}
+
+/// Every event–relay pair the archive should hold: of what the relays hold and do not withhold.
 pub fn expected<'a>(relays: impl IntoIterator<Item = &'a RelayHandle>) -> BTreeSet<Pair> {
     let mut pairs = BTreeSet::new();
     for relay in relays {
@@ -56,6 +75,7 @@ pub fn expected<'a>(relays: impl IntoIterator<Item = &'a RelayHandle>) -> BTreeS
             if is_archivable(&json)
                 && let Ok(event) = serde_json::from_str::<Value>(&json)
                 && let Some(id) = event["id"].as_str()
+                && !relay.withholds(event["kind"].as_u64().unwrap_or(0))
             {
                 pairs.insert((id.to_owned(), url.clone()));
             }

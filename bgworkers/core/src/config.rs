@@ -23,6 +23,8 @@ pub struct Config {
     pub monitor_concurrency: usize,
     /// `synchronizer_concurrency`: relays at a time.
     pub synchronizer_concurrency: usize,
+    /// `live_connections`: relays a synchronizer stays connected to.
+    pub live_connections: usize,
     /// `networks`: which networks are dialled.
     pub networks: Vec<Network>,
     /// `tor_proxy`, as `host:port`.
@@ -111,6 +113,7 @@ impl Default for Config {
             validator_concurrency: 512,
             monitor_concurrency: 200,
             synchronizer_concurrency: 64,
+            live_connections: 200,
             networks: vec![Network::Clearnet],
             tor_proxy: None,
             i2p_proxy: None,

@@ -12,6 +12,7 @@ pub mod network;
 pub mod ranges;
 pub mod relay_url;
 pub mod sighting;
+pub mod signer;
 #[cfg(test)]
 mod test_data;
 
@@ -22,3 +23,4 @@ pub use filter::{Filter, FilterError};
 pub use network::Network;
 pub use ranges::{Range, Ranges};
 pub use relay_url::{Extracted, RelayUrl, RelayUrlError};
+pub use signer::Signer;

@@ -98,6 +98,23 @@ pub fn decode(text: &str) -> Result<Nip19, Nip19Error> {
     decode_public(text).ok_or(Nip19Error::Invalid)
 }
 
+/// The 32 bytes of a secret key as its owner keeps it: `nsec1…` or 64 hex digits of either case, white space around it
+/// aside. Whether they are a key the curve decides. The error names neither.
+///
+/// # Errors
+/// [`Nip19Error::Invalid`] for anything else.
+pub fn secret_key(text: &str) -> Result<[u8; 32], Nip19Error> {
+    let text = text.trim();
+    if text.len() == 64 {
+        return bigbrotr_models::hex::decode(&text.to_ascii_lowercase()).ok_or(Nip19Error::Invalid);
+    }
+    let checked = CheckedHrpstring::new::<Bech32>(text).map_err(|_| Nip19Error::Invalid)?;
+    if checked.hrp().to_lowercase() != "nsec" {
+        return Err(Nip19Error::Invalid);
+    }
+    checked.byte_iter().collect::<Vec<u8>>().try_into().map_err(|_| Nip19Error::Invalid)
+}
+
 /// An nsec with a typing error is still most of a secret.
 fn is_secret(text: &str) -> bool {
     let text = text.trim();
@@ -260,6 +277,18 @@ mod tests {
     fn tlv(hrp: &str, fields: &[(u8, &[u8])]) -> String {
         let data: Vec<u8> = fields.iter().flat_map(|(t, v)| [&[*t, v.len() as u8], *v].concat()).collect();
         bech32::encode_lower::<Long>(Hrp::parse(hrp).unwrap(), &data).unwrap()
+    }
+
+    #[test]
+    fn a_secret_key_is_read_in_both_of_its_forms() {
+        let hex = "67dea2ed018072d675f5415ecfaed7d2597555e202d85b3d65ea4e58d2d92ffa";
+        let key = secret_key("nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe5\n").unwrap();
+        assert_eq!(to_hex(&key), hex);
+        assert_eq!(secret_key(&format!(" {} ", hex.to_uppercase())), Ok(key));
+        let npub = npub(&key);
+        for bad in ["", "nsec1", &hex[1..], &npub, "nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe6"] {
+            assert_eq!(secret_key(bad), Err(Nip19Error::Invalid), "{bad}");
+        }
     }
 
     #[test]

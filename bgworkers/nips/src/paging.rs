@@ -201,6 +201,7 @@ impl Task {
 pub struct Pager {
     wanted: Ranges,
     horizon: i64,
+    claims_above: bool,
     limits: RelayLimits,
     limit: u32,
     /// A stack, newest range on top.
@@ -232,6 +233,7 @@ impl Pager {
         Self {
             wanted,
             horizon,
+            claims_above: false,
             limits,
             limit: page_limit.max(1),
             work,
@@ -244,6 +246,14 @@ impl Pager {
             vanished: 0,
             barren: 0,
         }
+    }
+
+    /// As of the moment of asking also what lies at or above the horizon can be complete: for a caller who hears of
+    /// everything that arrives after it, by a subscription opened before.
+    #[must_use]
+    pub fn claiming_above(mut self) -> Self {
+        self.claims_above = true;
+        self
     }
 
     /// The next REQ; `None` when all is done or the relay is to be left alone ([`Pager::ended`]).
@@ -396,7 +406,8 @@ impl Pager {
     }
 
     fn clip(&self, progress: &mut Progress) {
-        let claimable = self.wanted.intersect(&Ranges::single(i64::MIN, Some(self.horizon)));
+        let top = (!self.claims_above).then_some(self.horizon);
+        let claimable = self.wanted.intersect(&Ranges::single(i64::MIN, top));
         progress.complete = progress.complete.intersect(&claimable);
         let failed = std::mem::take(&mut progress.incomplete);
         for (range, reason) in failed {

@@ -1,16 +1,26 @@
 //! The synchronizer: archives the events of every relay, and knows what it does not have.
 //!
-//! A pool of passes, one relay each ([`pass`]), without barriers between relays. A pass asks for what its relay's ledger
-//! lacks, page by page ([`answer`]), and hands each page to the one [`archivist`], which checks what is new and commits
-//! events, sightings and coverage together.
+//! A pool of sessions, one relay each ([`session`]), without barriers between relays. A session subscribes to what arrives
+//! ([`live`]), asks for what its relay's ledger lacks, page by page ([`history`]), and hands what comes to the one
+//! [`archivist`], which checks what is new and commits events, sightings and coverage together. It stays connected while
+//! there is a seat for it ([`budget`]).
 
 mod answer;
 mod archivist;
+mod auth;
 mod batch;
+mod budget;
 mod guard;
+mod history;
+mod inbox;
 mod known;
-mod pass;
+mod learned;
+mod link;
+mod live;
 mod pool;
+mod session;
+mod tally;
+mod verdict;
 
 use std::time::Duration;
 
@@ -19,7 +29,7 @@ use tokio::sync::Mutex;
 
 use pool::Pool;
 
-/// The service. Passes outlive cycles, so that one slow relay holds up nobody.
+/// The service. Sessions outlive cycles, so that one slow relay holds up nobody.
 #[derive(Default)]
 pub struct Synchronizer {
     pool: Mutex<Option<Pool>>,
@@ -34,7 +44,7 @@ impl Service for Synchronizer {
         Box::pin(async move {
             let mut pool = self.pool.lock().await;
             let config = context.config();
-            // A changed setting may change what a connection does: running passes end, new ones begin with it.
+            // A changed setting may change what a connection does: running sessions end, new ones begin with it.
             if pool.as_ref().is_some_and(|pool| !pool.fits(&config)) {
                 *pool = None;
             }

@@ -54,6 +54,10 @@ pub struct Connection {
     silent_since: Instant,
     last_ping: Instant,
     last_listened: Instant,
+    /// Pings sent; each carries its number.
+    pings: u64,
+    /// The newest of them that was answered.
+    answered: u64,
 }
 
 impl Connection {
@@ -74,6 +78,8 @@ impl Connection {
             silent_since: now,
             last_ping: now,
             last_listened: now,
+            pings: 0,
+            answered: 0,
         }
     }
 
@@ -92,6 +98,23 @@ impl Connection {
         }
     }
 
+    /// Asks for a sign of life and returns the number of the ping; see [`Connection::recv_or_pong`].
+    ///
+    /// # Errors
+    /// As [`Connection::send_text`].
+    pub async fn ping(&mut self) -> Result<u64, DialError> {
+        self.last_ping = Instant::now();
+        self.pings += 1;
+        self.send(Message::Ping(self.pings.to_be_bytes().to_vec().into())).await?;
+        Ok(self.pings)
+    }
+
+    /// The number of the newest ping that was answered: all the relay had sent before it saw that ping has been
+    /// received.
+    pub fn answered(&self) -> u64 {
+        self.answered
+    }
+
     /// Waits for the next message. Pings are answered, and sent after 27 s of silence (half the idle timeout if that is shorter).
     ///
     /// Cancel-safe: dropping the future loses nothing, so it may stand in a `select!` beside a command channel.
@@ -100,6 +123,18 @@ impl Connection {
     /// `Idle` without any frame for the idle timeout; `Oversize` for a message over the cap; `Protocol` for broken framing or text that is no UTF-8;
     /// `Disconnected` when the connection ends without a close frame. The connection is of no use afterwards.
     pub async fn recv(&mut self) -> Result<Frame, DialError> {
+        loop {
+            if let Some(frame) = self.recv_or_pong().await? {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// As [`Connection::recv`], and `None` when a ping of ours was answered.
+    ///
+    /// # Errors
+    /// As [`Connection::recv`].
+    pub async fn recv_or_pong(&mut self) -> Result<Option<Frame>, DialError> {
         let now = Instant::now();
         // Silence counts only while we listen: a caller who was busy elsewhere must not find a healthy relay dead.
         if now.duration_since(self.last_listened) > self.ping_interval * 5 / 4 {
@@ -116,8 +151,7 @@ impl Connection {
                     if Instant::now() >= dead_at {
                         return Err(DialError::Idle(self.idle_timeout));
                     }
-                    self.last_ping = Instant::now();
-                    self.send(Message::Ping(Default::default())).await?;
+                    self.ping().await?;
                     continue;
                 }
             };
@@ -125,17 +159,25 @@ impl Connection {
             match message {
                 None => return Err(DialError::Disconnected),
                 Some(Err(error)) => return Err(self.error(error)),
-                Some(Ok(Message::Text(text))) => return Ok(Frame::Text(text)),
-                Some(Ok(Message::Binary(bytes))) => return Ok(Frame::Binary(bytes.len())),
+                Some(Ok(Message::Text(text))) => return Ok(Some(Frame::Text(text))),
+                Some(Ok(Message::Binary(bytes))) => return Ok(Some(Frame::Binary(bytes.len()))),
                 Some(Ok(Message::Close(frame))) => {
                     // The answer to it is queued; a peer that does not take it changes nothing.
                     let _ = timeout(CLOSE_LIMIT, self.socket.flush()).await;
-                    return Ok(match frame {
+                    return Ok(Some(match frame {
                         Some(frame) => Frame::Closed { code: frame.code.into(), reason: clip(&frame.reason) },
                         None => Frame::Closed { code: 1005, reason: String::new() },
-                    });
+                    }));
                 }
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Pong(payload))) => {
+                    // A pong nobody asked for may hold anything.
+                    let number = payload.as_ref().try_into().map_or(0, u64::from_be_bytes);
+                    if number > self.answered && number <= self.pings {
+                        self.answered = number;
+                        return Ok(None);
+                    }
+                }
+                Some(Ok(Message::Ping(_) | Message::Frame(_))) => {}
             }
         }
     }

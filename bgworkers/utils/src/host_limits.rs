@@ -58,12 +58,23 @@ impl HostLimits {
     /// Waits for a connection to the host of `url`, first come first served. As long as its holders take: limit it, or use
     /// [`HostLimits::acquire_within`].
     pub async fn acquire(&self, url: &RelayUrl) -> HostPermit {
-        self.acquire_key(key_of(url)).await
+        self.acquire_key(host_key(url)).await
     }
 
     /// [`HostLimits::acquire`] with a limit; `None` when it passes.
     pub async fn acquire_within(&self, url: &RelayUrl, limit: Duration) -> Option<HostPermit> {
         tokio::time::timeout(limit, self.acquire(url)).await.ok()
+    }
+
+    /// A connection to the host of `url` if one is free now.
+    pub fn try_acquire(&self, url: &RelayUrl) -> Option<HostPermit> {
+        self.try_acquire_key(host_key(url))
+    }
+
+    /// Keys ([`host_key`]) of the hosts that have no connection free.
+    pub fn full(&self) -> Vec<String> {
+        let hosts = lock(&self.hosts);
+        hosts.iter().filter(|(_, entry)| entry.permits.available_permits() == 0).map(|(key, _)| key.clone()).collect()
     }
 
     /// Hosts somebody holds or waits for.
@@ -72,17 +83,23 @@ impl HostLimits {
     }
 
     async fn acquire_key(&self, key: String) -> HostPermit {
-        let permits = {
-            let mut hosts = lock(&self.hosts);
-            let entry = hosts
-                .entry(key.clone())
-                .or_insert_with(|| Entry { permits: Arc::new(Semaphore::new(self.per_host)), users: 0 });
-            entry.users += 1;
-            entry.permits.clone()
-        };
-        let user = User { hosts: self.hosts.clone(), key };
+        let (permits, user) = self.enter(key);
         // Never closed, so never an error.
         HostPermit { _permit: permits.acquire_owned().await.ok(), _user: user }
+    }
+
+    fn try_acquire_key(&self, key: String) -> Option<HostPermit> {
+        let (permits, user) = self.enter(key);
+        permits.try_acquire_owned().ok().map(|permit| HostPermit { _permit: Some(permit), _user: user })
+    }
+
+    fn enter(&self, key: String) -> (Arc<Semaphore>, User) {
+        let mut hosts = lock(&self.hosts);
+        let entry = hosts
+            .entry(key.clone())
+            .or_insert_with(|| Entry { permits: Arc::new(Semaphore::new(self.per_host)), users: 0 });
+        entry.users += 1;
+        (entry.permits.clone(), User { hosts: self.hosts.clone(), key })
     }
 }
 
@@ -102,7 +119,8 @@ fn lock(hosts: &Mutex<HashMap<String, Entry>>) -> MutexGuard<'_, HashMap<String,
     hosts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn key_of(url: &RelayUrl) -> String {
+/// What counts as one host: its name or address, with the port where that is private.
+pub fn host_key(url: &RelayUrl) -> String {
     let host = match url.host() {
         Host::Name(name) => EndpointHost::Name(name.to_owned()),
         Host::Ip(ip) => EndpointHost::Ip(ip),
@@ -166,6 +184,17 @@ mod tests {
         assert_eq!(limits.hosts(), 1);
         assert!(try_key(&limits, "a").await.is_none());
         drop(permit);
+        assert_eq!(limits.hosts(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_wait_gets_one_only_if_it_is_free() {
+        let limits = HostLimits::new(1);
+        let held = limits.try_acquire_key("a".into());
+        assert!(held.is_some() && limits.try_acquire_key("a".into()).is_none());
+        assert_eq!(limits.full(), ["a"]);
+        drop(held);
+        assert!(limits.full().is_empty());
         assert_eq!(limits.hosts(), 0);
     }
 

@@ -12,6 +12,7 @@ pub mod headers;
 pub mod host_limits;
 pub mod http;
 mod resolver;
+pub mod secret_file;
 mod stream;
 mod tcp;
 pub mod tls;
@@ -23,7 +24,7 @@ pub use dialer::{ConnectInfo, Dialer, Family};
 pub use endpoint::{Endpoint, EndpointHost};
 pub use error::{DialError, Stage};
 pub use headers::Headers;
-pub use host_limits::{HostLimits, HostPermit};
+pub use host_limits::{HostLimits, HostPermit, host_key};
 pub use http::{HttpRequest, HttpResponse};
 pub use tls::{TlsFailure, TlsFailureKind, TlsInfo};
 

@@ -1,10 +1,10 @@
 //! The answer to one REQ: stored events, whatever the relay adds, the EOSE, then new events.
 
-use std::sync::Arc;
+use std::{future::pending, sync::Arc, time::Instant};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 use tokio_tungstenite::tungstenite::{
     Error, Message,
     protocol::frame::{
@@ -14,11 +14,12 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::{
-    Endless, Eose, RelayOptions,
+    Deep, DeepFault, Endless, Eose, Live, MissingLimit, RelayOptions,
     connection::{Connection, Out},
     filter::Filter,
     index::{Page, Slot},
     served::bump,
+    server::Subscription,
 };
 use crate::generate::{Generator, now};
 
@@ -62,6 +63,11 @@ fn frame(prefix: &str, event: &str) -> Message {
     Message::text(text)
 }
 
+fn is_deep(filter: &Filter, deep: &Deep) -> bool {
+    let far_back = i128::from(now()) - i128::from(deep.age);
+    filter.until.is_some_and(|until| until < far_back) && !(deep.unbounded_only && filter.since.is_some())
+}
+
 struct Answer<'a> {
     connection: &'a Connection,
     options: &'a RelayOptions,
@@ -72,8 +78,22 @@ struct Answer<'a> {
 impl Answer<'_> {
     async fn send(&self, filters: Arc<[Filter]>, number: u64) -> Result<(), End> {
         sleep(self.options.request_latency).await;
+        if self.options.accepts.missing_limit == MissingLimit::Silent && filters.iter().any(|f| f.limit.is_none()) {
+            return Ok(());
+        }
         let newest = filters.iter().filter_map(|filter| filter.until).max();
-        let (page, mut live) = self.connection.shared.subscribe(filters, self.options);
+        let deep = self.options.deep.as_ref().filter(|deep| filters.iter().any(|filter| is_deep(filter, deep)));
+        let (mut page, mut live) = self.connection.shared.subscribe(filters, self.options);
+        match deep.map(|deep| &deep.fault) {
+            None => {}
+            Some(DeepFault::Silent) => return Ok(()),
+            Some(DeepFault::Empty) => page = Page::default(),
+            Some(DeepFault::Slow(pause)) => sleep(*pause).await,
+            Some(DeepFault::Closed(text)) => {
+                bump(&self.connection.shared.counters.refused);
+                return Ok(self.connection.refuse(self.sub, text, self.options.notice_instead_of_closed).await?);
+            }
+        }
         self.stored(&page, number).await?;
         self.extra().await?;
         if let Some(endless) = self.options.extra.endless {
@@ -81,17 +101,55 @@ impl Answer<'_> {
         }
         self.eose(page.cut).await?;
         drop(page);
-        while let Some(slot) = live.events.recv().await {
+        if let Eose::ThenClosed(text) = &self.options.eose {
+            return Ok(self.connection.refuse(self.sub, text, false).await?);
+        }
+        self.live(&mut live).await
+    }
+
+    /// What is new, until the relay ends the subscription.
+    async fn live(&self, live: &mut Subscription) -> Result<(), End> {
+        let Live { lose_every, delay, end } = &self.options.live;
+        let started = Instant::now();
+        let (mut number, mut sent) = (0_u64, 0);
+        loop {
+            if let Some(end) = end.as_ref().filter(|end| end.after_events.is_some_and(|most| sent >= most)) {
+                return Ok(self.connection.refuse(self.sub, &end.text, false).await?);
+            }
+            let over = async {
+                match end.as_ref().and_then(|end| Some((end, end.after?))) {
+                    Some((end, after)) => {
+                        sleep_until((started + after).into()).await;
+                        end
+                    }
+                    None => pending().await,
+                }
+            };
+            let (came, slot) = tokio::select! {
+                end = over => return Ok(self.connection.refuse(self.sub, &end.text, false).await?),
+                event = live.events.recv() => match event {
+                    Some(event) => event,
+                    None => return Ok(()),
+                },
+            };
+            number += 1;
+            if lose_every.is_some_and(|every| number.is_multiple_of(every)) {
+                continue;
+            }
+            sleep_until((came + *delay).into()).await;
             let mut out = self.connection.lock().await;
             self.event(&mut out, &slot).await?;
             out.flush().await?;
+            sent += 1;
         }
-        Ok(())
     }
 
     async fn event(&self, out: &mut Out<'_>, slot: &Slot) -> Result<(), End> {
-        self.raw(out, &self.prefix, &slot.event.raw).await?;
-        slot.count();
+        let text = self.options.dialect.apply(&slot.event.raw);
+        for _ in 0..if self.options.extra.doubles { 2 } else { 1 } {
+            self.raw(out, &self.prefix, &text).await?;
+            slot.count();
+        }
         Ok(())
     }
 
@@ -166,14 +224,16 @@ impl Answer<'_> {
     }
 
     async fn eose(&self, cut: bool) -> Result<(), End> {
-        let message = match &self.options.eose {
-            Eose::Plain => Some(json!(["EOSE", self.sub])),
-            Eose::Hint => Some(json!(["EOSE", self.sub, if cut { "more" } else { "finish" }])),
-            Eose::Always(hint) => Some(json!(["EOSE", self.sub, hint])),
-            Eose::Never => None,
+        let plain = json!(["EOSE", self.sub]);
+        let messages = match &self.options.eose {
+            Eose::Plain | Eose::ThenClosed(_) => vec![plain],
+            Eose::Hint => vec![json!(["EOSE", self.sub, if cut { "more" } else { "finish" }])],
+            Eose::Always(hint) => vec![json!(["EOSE", self.sub, hint])],
+            Eose::Twice => vec![plain.clone(), plain],
+            Eose::Never => Vec::new(),
         };
         let mut out = self.connection.lock().await;
-        if let Some(message) = message {
+        for message in messages {
             out.feed(Message::text(message.to_string())).await?;
             bump(&self.connection.shared.counters.eoses);
         }

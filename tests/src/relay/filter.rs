@@ -47,6 +47,14 @@ impl Filter {
         Ok(filter)
     }
 
+    /// Elements of its longest list.
+    pub fn longest_list(&self) -> usize {
+        let fixed = [self.ids.as_ref().map(HashSet::len), self.authors.as_ref().map(HashSet::len)];
+        let kinds = self.kinds.as_ref().map(HashSet::len);
+        let tags = self.tags.values().map(HashSet::len);
+        fixed.into_iter().flatten().chain(kinds).chain(tags).max().unwrap_or(0)
+    }
+
     /// Whether a new event belongs to a subscription with this filter.
     pub fn matches_live(&self, event: &Held) -> bool {
         self.since.is_none_or(|since| since <= event.created_at)

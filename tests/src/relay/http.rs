@@ -59,11 +59,15 @@ impl Head {
     }
 }
 
-pub(crate) async fn upgrade(stream: &mut TcpStream, key: &str) -> io::Result<()> {
+pub(crate) async fn upgrade(stream: &mut TcpStream, key: &str, headers: &[(String, String)]) -> io::Result<()> {
     let accept = derive_accept_key(key.as_bytes());
-    let head = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    let mut head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
     );
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
     stream.write_all(head.as_bytes()).await
 }
 

@@ -13,9 +13,10 @@ use std::{
 use super::{
     RelayOptions,
     filter::Filter,
-    options::Order,
+    options::{LimitZero, MissingLimit, Order},
     store::{Held, Store},
 };
+use crate::generate::now;
 
 /// An event at one relay.
 #[derive(Debug)]
@@ -91,7 +92,12 @@ impl Index {
     pub fn select(&self, filters: &[Filter], options: &RelayOptions) -> Page {
         let mut page = Page::default();
         for filter in filters {
-            let asked = if options.limit_ignored { None } else { filter.limit.or(options.default_limit) };
+            let asked = match filter.limit {
+                _ if options.limit_ignored => None,
+                Some(0) if options.accepts.limit_zero == LimitZero::Ignored => options.default_limit,
+                None if options.accepts.missing_limit == MissingLimit::Empty => Some(0),
+                limit => limit.or(options.default_limit),
+            };
             // A filter alone needs no more than the cap; one more shows whether something is cut off.
             let limit = asked.unwrap_or(usize::MAX).min(options.cap.unwrap_or(usize::MAX));
             let mut found = self.find(filter, options, limit.saturating_add(1));
@@ -117,8 +123,19 @@ impl Index {
     }
 
     pub fn count(&self, filters: &[Filter], options: &RelayOptions) -> usize {
-        let all = RelayOptions { cap: None, limit_ignored: true, ..options.clone() };
-        self.select(filters, &all).slots.len()
+        self.all(filters, options).len()
+    }
+
+    /// Everything that matches, what is withheld included.
+    pub fn all(&self, filters: &[Filter], options: &RelayOptions) -> Vec<Arc<Slot>> {
+        let all = RelayOptions { cap: None, limit_ignored: true, withheld_kinds: Vec::new(), ..options.clone() };
+        self.select(filters, &all).slots
+    }
+
+    /// Whether one of the ids named is that of an event which is withheld.
+    pub fn names_withheld(&self, filter: &Filter, options: &RelayOptions) -> bool {
+        let ids = filter.ids.iter().flatten();
+        ids.filter_map(|id| self.by_id.get(id)).flatten().any(|slot| withheld(slot, options))
     }
 
     /// Up to `enough` matching events from the side of the order that is kept.
@@ -126,21 +143,28 @@ impl Index {
         let bounds = Bounds::new(filter, options);
         if let Some(ids) = &filter.ids {
             let named = ids.iter().filter_map(|id| self.by_id.get(id)).flatten();
-            let mut found: Vec<_> =
-                named.filter(|s| bounds.contain(s.event.created_at) && filter.matches(&s.event)).cloned().collect();
+            let mut found: Vec<_> = named
+                .filter(|s| bounds.contain(s.event.created_at) && filter.matches(&s.event) && !withheld(s, options))
+                .cloned()
+                .collect();
             found.sort_unstable_by(|a, b| a.key().cmp(&b.key()));
             return found;
         }
         let start = self.slots.partition_point(|slot| slot.event.created_at > bounds.until);
         let end = self.slots.partition_point(|slot| slot.event.created_at >= bounds.since);
-        let window = self.slots.get(start..end).unwrap_or_default();
-        let matching = |slot: &&Arc<Slot>| filter.matches(&slot.event);
+        let window = self.slots.get(start..end.max(start)).unwrap_or_default();
+        let matching = |slot: &&Arc<Slot>| filter.matches(&slot.event) && !withheld(slot, options);
         match options.order {
             Order::Random { .. } => window.iter().filter(matching).cloned().collect(),
             Order::Ascending => window.iter().rev().filter(matching).take(enough).cloned().collect(),
             _ => window.iter().filter(matching).take(enough).cloned().collect(),
         }
     }
+}
+
+/// Whether an event is held back from every answer to a REQ.
+fn withheld(slot: &Slot, options: &RelayOptions) -> bool {
+    slot.event.kind.is_some_and(|kind| options.withheld_kinds.contains(&kind))
 }
 
 /// Inclusive bounds in created_at.
@@ -151,11 +175,12 @@ struct Bounds {
 
 impl Bounds {
     fn new(filter: &Filter, options: &RelayOptions) -> Self {
+        let oldest = options.retention.map_or(i128::MIN, |age| i128::from(now()) - i128::from(age));
         if options.ignore_since_until {
-            return Self { since: i128::MIN, until: i128::MAX };
+            return Self { since: oldest, until: i128::MAX };
         }
         Self {
-            since: filter.since.map_or(i128::MIN, |at| at + i128::from(options.since_exclusive)),
+            since: filter.since.map_or(oldest, |at| oldest.max(at + i128::from(options.since_exclusive))),
             until: filter.until.map_or(i128::MAX, |at| at - i128::from(options.until_exclusive)),
         }
     }

@@ -38,6 +38,10 @@ pub struct Served {
     pub auths: u64,
     /// Pings received.
     pub pings: u64,
+    /// NEG-OPEN messages.
+    pub neg_opens: u64,
+    /// Rounds of reconciliations, the NEG-OPEN included.
+    pub neg_messages: u64,
     /// EOSE messages sent.
     pub eoses: u64,
     /// EVENT messages sent, extra ones included.
@@ -46,7 +50,7 @@ pub struct Served {
     pub bytes: u64,
     /// How often each held event was sent, by its claimed id; never sent ones are absent.
     pub sent: HashMap<String, u64>,
-    /// The REQ and COUNT messages, oldest first, the last 10,000.
+    /// The REQ, COUNT and NEG-OPEN messages, oldest first, the last 10,000.
     pub requests: Vec<String>,
     /// `User-Agent`s seen.
     pub user_agents: BTreeSet<String>,
@@ -66,6 +70,8 @@ pub(crate) struct Counters {
     pub publishes: AtomicU64,
     pub auths: AtomicU64,
     pub pings: AtomicU64,
+    pub neg_opens: AtomicU64,
+    pub neg_messages: AtomicU64,
     pub eoses: AtomicU64,
     pub events: AtomicU64,
     pub bytes: AtomicU64,
@@ -84,8 +90,10 @@ pub(crate) fn bump(counter: &AtomicU64) -> u64 {
 }
 
 impl Counters {
-    pub fn opened(&self) {
-        self.open_peak.fetch_max(bump(&self.open), Ordering::Relaxed);
+    /// A WebSocket that `open` counts already has been upgraded.
+    pub fn upgraded(&self) {
+        bump(&self.websockets);
+        self.open_peak.fetch_max(self.open.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     pub fn request(&self, text: &str) {
@@ -118,6 +126,8 @@ impl Counters {
             publishes: get(&self.publishes),
             auths: get(&self.auths),
             pings: get(&self.pings),
+            neg_opens: get(&self.neg_opens),
+            neg_messages: get(&self.neg_messages),
             eoses: get(&self.eoses),
             events: get(&self.events),
             bytes: get(&self.bytes),

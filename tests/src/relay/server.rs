@@ -1,13 +1,14 @@
 //! Starting, steering and stopping a relay.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use tokio::{
@@ -24,6 +25,7 @@ use super::{
     served::{Counters, bump},
     store::Held,
 };
+use crate::signed::unhex;
 
 /// Threads for all relays of the process.
 const THREADS: usize = 2;
@@ -54,14 +56,15 @@ pub(crate) struct Shared {
 
 struct Live {
     filters: Arc<[Filter]>,
-    events: mpsc::UnboundedSender<Arc<Slot>>,
+    events: mpsc::UnboundedSender<(Instant, Arc<Slot>)>,
 }
 
 /// New events for one subscription, until it is dropped.
 pub(crate) struct Subscription {
     shared: Arc<Shared>,
     number: u64,
-    pub events: mpsc::UnboundedReceiver<Arc<Slot>>,
+    /// When each came, and what.
+    pub events: mpsc::UnboundedReceiver<(Instant, Arc<Slot>)>,
 }
 
 impl Drop for Subscription {
@@ -94,6 +97,21 @@ impl Shared {
         self.index.read().unwrap_or_else(PoisonError::into_inner).count(filters, &options)
     }
 
+    /// What NIP-77 compares: `created_at` and id of all that matches, as far as the protocol can express them.
+    pub fn records(&self, filter: Filter) -> HashSet<(u64, [u8; 32])> {
+        let options = self.options();
+        let all = self.index.read().unwrap_or_else(PoisonError::into_inner).all(&[filter], &options);
+        let record = |slot: &Arc<Slot>| {
+            let id = unhex(slot.event.id.as_deref()?)?;
+            Some((u64::try_from(slot.event.created_at).ok().filter(|at| *at < u64::MAX)?, id))
+        };
+        all.iter().filter_map(record).collect()
+    }
+
+    pub fn names_withheld(&self, filter: &Filter, options: &RelayOptions) -> bool {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).names_withheld(filter, options)
+    }
+
     /// Stores an event and sends it to the subscriptions it matches. With `unless_known`, an event whose id is held
     /// already is left alone, and the result is false.
     pub fn add(&self, raw: &str, unless_known: bool) -> bool {
@@ -106,7 +124,7 @@ impl Shared {
         for live in lock(&self.live).values() {
             if live.filters.iter().any(|filter| filter.matches_live(&event)) {
                 // The receiver is gone only while its subscription is being dropped.
-                let _ = live.events.send(Arc::clone(&slot));
+                let _ = live.events.send((Instant::now(), Arc::clone(&slot)));
             }
         }
         true
@@ -161,7 +179,7 @@ async fn accept(listener: AsyncListener, shared: Arc<Shared>) {
                 };
                 bump(&shared.counters.connections);
                 let number = shared.serial();
-                let task = connections.spawn(serve(stream, Arc::clone(&shared), number));
+                let task = connections.spawn(serve(stream, Arc::clone(&shared)));
                 lock(&shared.connections).insert(number, task);
             }
             Some(_) = connections.join_next() => {
@@ -171,10 +189,10 @@ async fn accept(listener: AsyncListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>, number: u64) {
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     // Otherwise the small frames of a dripping answer wait for acknowledgements.
     let _ = stream.set_nodelay(true);
-    connection::run(stream, shared, number).await;
+    connection::run(stream, shared).await;
 }
 
 /// A running relay. Dropping it stops the relay and closes every connection.
@@ -246,6 +264,11 @@ impl RelayHandle {
         let mut options = self.options();
         change(&mut options);
         self.set_options(options);
+    }
+
+    /// Whether an event of this kind is among those held back from every answer.
+    pub fn withholds(&self, kind: u64) -> bool {
+        self.shared.options().withheld_kinds.contains(&kind)
     }
 
     /// Adds an event, valid or not, known or not; matching subscriptions get it.

@@ -5,7 +5,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use crate::support::{cluster, database, quote, refusal, rows, superuser, text};
 
 /// name, type, unit, default, context (R: reload, S: superuser), as in the contract.
-const SETTINGS: [(&str, &str, &str, &str, char); 45] = [
+const SETTINGS: [(&str, &str, &str, &str, char); 46] = [
     ("databases", "string", "", "", 'R'),
     ("seeder_enabled", "bool", "", "on", 'R'),
     ("finder_enabled", "bool", "", "on", 'R'),
@@ -22,6 +22,7 @@ const SETTINGS: [(&str, &str, &str, &str, char); 45] = [
     ("validator_concurrency", "integer", "", "512", 'S'),
     ("monitor_concurrency", "integer", "", "200", 'S'),
     ("synchronizer_concurrency", "integer", "", "64", 'S'),
+    ("live_connections", "integer", "", "200", 'S'),
     ("worker_threads", "integer", "", "2", 'S'),
     ("worker_memory", "integer", "MB", "256", 'S'),
     ("networks", "string", "", "clearnet", 'S'),
