@@ -51,6 +51,7 @@ BEGIN
       bigbrotr.body_tag_hashes(bytea),
       bigbrotr.body_d_tag(bytea),
       bigbrotr.body_expiration(bytea),
+      bigbrotr.mostly(boolean),
       bigbrotr.tag_hash(text, text),
       bigbrotr.tag_hashes(jsonb),
       bigbrotr.d_tag(jsonb),

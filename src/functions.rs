@@ -7,6 +7,7 @@ mod documents;
 mod events;
 mod filters;
 mod install;
+mod planner;
 mod sightings;
 mod tags;
 mod workers;

@@ -130,6 +130,14 @@ CREATE FUNCTION bigbrotr.copy_events(
 COMMENT ON FUNCTION bigbrotr.copy_events(bytea[], bigint[], bigint[], integer[], integer[], integer[], integer[], bytea[], integer[]) IS
   'Internal: stores the new events of a batch and returns the seq of each place; 0: kept out; -1: neither known nor among the new. Under the archive lock only.';
 
+CREATE FUNCTION bigbrotr.mostly_support(internal) RETURNS internal
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mostly_support_wrapper';
+COMMENT ON FUNCTION bigbrotr.mostly_support(internal) IS 'Internal: planner support of mostly().';
+
+CREATE FUNCTION bigbrotr.mostly(condition boolean) RETURNS boolean
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE SUPPORT bigbrotr.mostly_support AS 'MODULE_PATHNAME', 'mostly_wrapper';
+COMMENT ON FUNCTION bigbrotr.mostly(boolean) IS 'The condition itself; the planner expects it to hold for nearly every row.';
+
 CREATE FUNCTION bigbrotr.tag_hashes_support(internal) RETURNS internal
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tag_hashes_support_wrapper';
 COMMENT ON FUNCTION bigbrotr.tag_hashes_support(internal) IS 'Internal: planner support of tag_hashes(): lets it use the tag index.';
@@ -148,7 +156,7 @@ COMMENT ON FUNCTION bigbrotr.d_tag(jsonb) IS 'Value of the first d tag, empty wi
 CREATE FUNCTION bigbrotr.filter_condition(filter text) RETURNS text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'filter_condition_wrapper';
 COMMENT ON FUNCTION bigbrotr.filter_condition(text) IS
-  'Internal: a NIP-01 filter as an SQL condition over the columns of bigbrotr.event, without its limit; 22023 for what is no filter.';
+  'Internal: a NIP-01 filter as an SQL condition over the columns of bigbrotr.stored_event, without its limit; 22023 for what is no filter.';
 
 CREATE FUNCTION bigbrotr.filter_limit(filter text) RETURNS bigint
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'filter_limit_wrapper';

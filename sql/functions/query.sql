@@ -20,8 +20,12 @@ CREATE FUNCTION bigbrotr.query(filter jsonb, all_versions boolean DEFAULT false)
       END IF;
       -- Values stand in the statement as literals: the plan depends on which kind and whose events are asked for.
       RETURN QUERY EXECUTE format(
-        'SELECT e.seq, e.id, e.pubkey, e.created_at, e.kind, e.tags, e.content, e.sig, e.raw FROM bigbrotr.%I AS e WHERE %s ORDER BY e.created_at DESC, e.id LIMIT %s',
-        CASE WHEN all_versions THEN 'event' ELSE 'visible_event' END,
+        'SELECT e.seq, e.id, a.pubkey, e.created_at, e.kind, bigbrotr.body_tags(e.body), bigbrotr.body_content(e.body), '
+        '       bigbrotr.body_sig(e.body), bigbrotr.body_raw(e.body, a.pubkey, e.created_at, e.kind) '
+        'FROM (SELECT * FROM bigbrotr.%I AS e WHERE %s ORDER BY e.created_at DESC, e.id LIMIT %s) AS e '
+        'JOIN bigbrotr.author AS a ON a.id = e.author_id '
+        'ORDER BY e.created_at DESC, e.id',
+        CASE WHEN all_versions THEN 'stored_event' ELSE 'visible_stored_event' END,
         bigbrotr.filter_condition(filter::text),
         COALESCE(bigbrotr.filter_limit(filter::text)::text, 'ALL'));
     END

@@ -78,6 +78,7 @@ const CALLS: &[(&str, &str)] = &[
     ("known_events(bytea[])", "known_events(ARRAY[$I])"),
     ("lock_archive()", "lock_archive()"),
     ("maintain(integer,integer,integer)", "maintain(1, 1, 10)"),
+    ("mostly(boolean)", "mostly(true)"),
     ("native_canonical_json(text)", "native_canonical_json('{}')"),
     ("native_event_insert(text[],text)", "native_event_insert(ARRAY[$E], 'wss://nos.lol')"),
     ("native_extract_relay_urls(text)", "native_extract_relay_urls('wss://nos.lol')"),

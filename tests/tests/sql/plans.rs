@@ -71,6 +71,17 @@ async fn sightings_are_found_by_index_from_either_side() {
 }
 
 #[tokio::test]
+async fn tag_hashes_of_the_view_use_the_index_of_the_table() {
+    let (_, client) = database().await;
+    fill(&client).await;
+    let sql = "SELECT * FROM bigbrotr.event WHERE bigbrotr.tag_hashes(tags) @> ARRAY[bigbrotr.tag_hash('t', 'nobody')]";
+    let shown = plan(&client, sql).await;
+    assert!(shown.contains("stored_event_tag_idx") && !shown.contains("Seq Scan on stored_event "), "{shown}");
+    let sql = "SELECT bigbrotr.tag_hashes(tags) = bigbrotr.tag_hashes((tags::text)::jsonb) FROM bigbrotr.event LIMIT 1";
+    assert_eq!(text(&client, sql).await.as_deref(), Some("t"));
+}
+
+#[tokio::test]
 async fn filters_use_the_indexes_of_events() {
     let (_, client) = database().await;
     fill(&client).await;
@@ -99,7 +110,7 @@ async fn filters_use_the_indexes_of_events() {
         let limit = text(&client, &format!("SELECT coalesce(bigbrotr.filter_limit('{filter}')::text, 'ALL')"))
             .await
             .expect("a limit");
-        for table in ["event", "visible_event"] {
+        for table in ["stored_event", "visible_stored_event"] {
             let sql = format!(
                 "SELECT * FROM bigbrotr.{table} AS e WHERE {condition} ORDER BY e.created_at DESC, e.id LIMIT {limit}"
             );
