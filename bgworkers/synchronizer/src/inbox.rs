@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bigbrotr_core::Config;
 use bigbrotr_models::kind::{KindClass, class};
 use bigbrotr_models::{Event, EventError};
+use bigbrotr_nips::paging::Item;
 
 /// Events handed over at a time.
 const PART_EVENTS: usize = 1000;
@@ -33,7 +34,7 @@ pub struct Inbox {
 
 impl Inbox {
     /// Takes one event as it stood in its frame. Some: it is valid and what the operator's filter asks for.
-    pub fn take(&mut self, json: &str, config: &Config) -> Option<(i64, [u8; 32])> {
+    pub fn take(&mut self, json: &str, config: &Config) -> Option<Item> {
         self.received += 1;
         let parsed = if json.len() > config.max_event_size {
             Err(EventError::TooLarge { limit: config.max_event_size })
@@ -53,7 +54,7 @@ impl Inbox {
         };
         // What to archive is the operator's filter; that a relay sends more is its own affair.
         let wanted = config.sync_filter.matches(&event);
-        let item = (event.created_at, event.id);
+        let item = Item::from(&event);
         if !wanted || class(event.kind) == KindClass::Ephemeral {
             self.unstored += 1;
         } else {
