@@ -10,3 +10,4 @@ pub mod nip45;
 pub mod nip67;
 pub mod nip77;
 pub mod paging;
+pub mod recheck;

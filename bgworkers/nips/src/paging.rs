@@ -23,6 +23,8 @@ mod chain;
 mod limits;
 mod page;
 mod second;
+#[cfg(test)]
+mod soak;
 mod split;
 #[cfg(test)]
 mod testing;

@@ -213,18 +213,19 @@ impl NegSync {
         items.sort_unstable_by(|a, b| b.cmp(a));
         items.dedup();
         if items.len() > self.limits.items {
-            // The newest that fit, down to a whole second; the rest after them.
+            // The newest that fit; below them a whole second of overlap, as everywhere.
             let cut = items.get(self.limits.items).map_or(range.lo, |(at, _)| *at);
-            items.retain(|(at, _)| *at > cut);
-            let Some(upper) = Range::new(cut.saturating_add(1).max(range.lo), range.hi) else {
-                // Even the newest second holds more than is compared.
-                self.work.extend(Range::new(range.lo, Some(cut)));
-                self.unproven(Range { lo: cut.max(range.lo), hi: range.hi });
+            let lo = cut.saturating_add(2).max(range.lo);
+            let Some(upper) = Range::new(lo, range.hi) else {
+                // With its overlap even the newest second is more than is compared.
+                let last = range.last();
+                self.work.extend(Range::new(range.lo, Some(last)));
+                self.unproven(Range { lo: last, hi: range.hi });
                 return NegOpening::Skip;
             };
-            self.work.extend(Range::new(range.lo, Some(upper.lo)));
-            // Without a second of overlap below: of that one not all was loaded.
-            window = NegWindow { since: Some(upper.lo), ..NegWindow::new(upper) };
+            items.retain(|(at, _)| *at > cut);
+            self.work.extend(Range::new(range.lo, Some(lo)));
+            window = NegWindow::new(upper);
         }
         let inside: Vec<i64> = items.iter().map(|(at, _)| *at).filter(|at| window.range.contains(*at)).collect();
         let median = inside.get(inside.len() / 2).copied();

@@ -206,6 +206,23 @@ fn more_items_of_ours_than_at_a_time_are_compared_in_parts() {
 }
 
 #[test]
+fn a_second_of_ours_too_large_to_compare_stays_open_and_stops_nothing() {
+    for full in [[500, 501, 502], [500, 502, 504], [0, 1, 999]] {
+        let mut there = events(300, 3);
+        there.extend(full.iter().flat_map(|at| (0..200).map(move |n| (*at, id(*at as u64 * 1_000 + 5_000 + n)))));
+        let mut relay = NegRelay::new(there.clone());
+        let limits = NegLimits { items: 50, ..NegLimits::default() };
+        let mut sync = NegSync::new(Range { lo: 0, hi: None }, HORIZON, limits);
+        let mut ours = held(&there);
+        let outcomes = drive(&mut sync, &mut relay, &mut ours);
+        let proven = outcomes.iter().fold(Ranges::empty(), |sum, outcome| sum.union(&outcome.proven));
+        let open = Ranges::single(0, Some(HORIZON)).subtract(&proven);
+        assert!(full.iter().all(|at| open.contains(*at)), "{open}");
+        assert!(open.seconds().is_some_and(|seconds| seconds <= 9), "{open}");
+    }
+}
+
+#[test]
 fn too_large_splits_the_time_and_nothing_else_does() {
     for tells_max in [false, true] {
         let mut there = events(3_000, 300);

@@ -50,7 +50,7 @@ fn seconds(max: usize) -> impl Strategy<Value = Vec<i64>> {
 }
 
 prop_compose! {
-    fn any_relay(send: Vec<Send>)(
+    pub(super) fn any_relay(send: Vec<Send>)(
         seconds in seconds(60),
         cap in proptest::option::weighted(0.8, prop_oneof![12..40usize, 40..200usize]),
         varying in proptest::bool::weighted(0.3),
@@ -92,7 +92,7 @@ prop_compose! {
     }
 }
 
-fn config() -> ProptestConfig {
+pub(super) fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(384);
     ProptestConfig { cases, max_shrink_iters: 4_000, failure_persistence: None, ..ProptestConfig::default() }
 }
