@@ -7,10 +7,11 @@ CREATE FUNCTION bigbrotr.claim_relays(max integer, lease_s integer, networks tex
   AS $$
 #variable_conflict use_column
 BEGIN
-  -- Relays that came in by hand have no row yet.
+  -- The newest relays may have no row yet; enrol_relays() looks at all of them, less often.
   INSERT INTO bigbrotr.relay_sync (relay_id)
   SELECT r.id FROM bigbrotr.relay AS r
-  WHERE NOT EXISTS (SELECT FROM bigbrotr.relay_sync AS s WHERE s.relay_id = r.id)
+  WHERE r.id > (SELECT coalesce(max(s.relay_id), 0) - 100 FROM bigbrotr.relay_sync AS s)
+    AND NOT EXISTS (SELECT FROM bigbrotr.relay_sync AS s WHERE s.relay_id = r.id)
   ON CONFLICT DO NOTHING;
   IF asked THEN
     -- By run_service(): whoever only waits for the next interval is due.
@@ -46,7 +47,8 @@ BEGIN
   )
   SELECT c.relay_id, r.url, c.learned::text, c.failures, info.max_limit, c.novelty, info.software
   FROM claimed AS c
-  JOIN bigbrotr.relay AS r ON r.id = c.relay_id
+  -- One look-up each; a plain join reads the whole table.
+  CROSS JOIN LATERAL (SELECT r.url FROM bigbrotr.relay AS r WHERE r.id = c.relay_id LIMIT 1) AS r
   LEFT JOIN LATERAL (
     SELECT CASE WHEN m.data #>> '{limitation,max_limit}' ~ '^[1-9][0-9]{0,8}$'
                 THEN (m.data #>> '{limitation,max_limit}')::integer END AS max_limit,
@@ -63,6 +65,16 @@ END
 $$;
 COMMENT ON FUNCTION bigbrotr.claim_relays(integer, integer, text[], boolean, text[]) IS
   'Internal: takes relays that are due for a pass, the most useful first, so that no other synchronizer does.';
+
+CREATE FUNCTION bigbrotr.enrol_relays() RETURNS void
+  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    INSERT INTO bigbrotr.relay_sync (relay_id)
+    SELECT r.id FROM bigbrotr.relay AS r
+    WHERE NOT EXISTS (SELECT FROM bigbrotr.relay_sync AS s WHERE s.relay_id = r.id)
+    ON CONFLICT DO NOTHING
+  $$;
+COMMENT ON FUNCTION bigbrotr.enrol_relays() IS 'Internal: relays that came in by hand have a place in the queue.';
 
 CREATE FUNCTION bigbrotr.return_relays(relay_ids integer[]) RETURNS void
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::time::Duration;
 
-use bigbrotr_tests::relay::Auth;
+use bigbrotr_tests::relay::{Auth, Challenge};
 use bigbrotr_tests::truth::{archive_options, expected, wait_until_archived};
 use bigbrotr_tests::{Cluster, Generator, Relay, RelayHandle, RelayOptions, Spec, Store, generate};
 use tokio_postgres::Client;
@@ -92,4 +92,41 @@ async fn without_a_key_such_relays_wait_and_a_key_brings_them_back() {
     cluster.set(&[("bigbrotr.secret_key_file", &path)]).await;
     wait_until_archived(&cluster, &client, &expected([&required]), DEADLINE).await;
     assert!(!cluster.log().contains(SECRET), "the key is in the log");
+}
+
+#[tokio::test]
+async fn odd_ways_to_ask_for_a_key_are_understood() {
+    let (mut cluster, client) = start().await;
+    let path = key_file(&cluster, SECRET, 0o600);
+    cluster.set(&[("bigbrotr.auth_enabled", "on"), ("bigbrotr.secret_key_file", &path)]).await;
+    let odd = |seed, auth, challenge| {
+        let relay = relay(seed, auth);
+        relay.update(|options| options.challenge = challenge);
+        relay
+    };
+    let good = [
+        odd(11, Auth::First, Challenge::AtConnect),
+        odd(12, Auth::Unconfirmed, Challenge::AtConnect),
+        odd(13, Auth::Required, Challenge::OnRefusal),
+        odd(14, Auth::Required, Challenge::Several(5)),
+        odd(15, Auth::Required, Challenge::Renewed),
+        odd(16, Auth::Required, Challenge::Oversize(900)),
+    ];
+    let bad = [
+        odd(21, Auth::Rejected, Challenge::AtConnect),
+        odd(22, Auth::Required, Challenge::Oversize(5000)),
+        odd(23, Auth::Required, Challenge::Never),
+    ];
+    enrol(&client, &good.iter().chain(&bad).collect::<Vec<_>>()).await;
+    wait_until_archived(&cluster, &client, &expected(&good), DEADLINE).await;
+    let urls: Vec<String> = bad.iter().map(RelayHandle::url).collect();
+    let parked = format!(
+        "SELECT count(*) = 3 FROM bigbrotr.relay_sync AS s JOIN bigbrotr.relay AS r ON r.id = s.relay_id \
+         WHERE r.url IN ('{}') AND s.last_error LIKE 'needs_auth:%' AND s.next_attempt_at > now() + interval '12 hours'",
+        urls.join("', '")
+    );
+    cluster.wait_for(&client, &parked, DEADLINE, "those that cannot be satisfied to be parked").await;
+    for relay in &bad {
+        assert!(relay.served().reqs < 20, "{} requests to a relay that refuses", relay.served().reqs);
+    }
 }

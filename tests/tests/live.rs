@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bigbrotr_tests::relay::{Live, LiveEnd};
 use bigbrotr_tests::truth::{archive_options, expected, wait_until_archived};
 use bigbrotr_tests::{Cluster, Generator, Relay, RelayHandle, RelayOptions, Spec, Store, generate};
 use tokio_postgres::Client;
@@ -181,4 +182,65 @@ async fn leaving_is_as_quick_with_live_sessions() {
     println!("stopped in {:?}", started.elapsed());
     assert!(started.elapsed() < Duration::from_secs(15));
     assert_eq!(relays.iter().map(RelayHandle::open_connections).sum::<u64>(), 0);
+}
+
+/// Whether the ledger calls this second of the relay complete.
+async fn is_complete(client: &Client, relay: &RelayHandle, second: i64) -> bool {
+    let sql = "SELECT EXISTS (SELECT FROM bigbrotr.coverage c JOIN bigbrotr.relay r ON r.id = c.relay_id \
+               WHERE r.url = $1 AND c.state = 'complete' AND c.ranges @> $2::bigint)";
+    client.query_one(sql, &[&relay.url(), &second]).await.expect("a row").get(0)
+}
+
+#[tokio::test]
+async fn nothing_is_claimed_of_a_relay_that_has_vanished() {
+    let (cluster, client) = start(&[("bigbrotr.idle_timeout", "6s")]).await;
+    let relay = relay(6, 50, RelayOptions::default());
+    relay.update(|options| options.link.freeze = Some(Duration::from_secs(6)));
+    enrol(&client, [&relay]).await;
+    wait_for_live(&cluster, &client, 1).await;
+    // From now on new connections are good; the one there is dies without a word.
+    relay.update(|options| options.link.freeze = None);
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let at = generate::now();
+    let event = Generator::new(93).event(1, at, &[], "into the void");
+    relay.add(&event);
+    let archived = expected([&relay]).len();
+    for _ in 0..40 {
+        let complete = is_complete(&client, &relay, at).await;
+        let held: i64 = client.query_one("SELECT count(*) FROM bigbrotr.event_relay", &[]).await.expect("a row").get(0);
+        assert!(!complete || held == archived as i64, "a second is called complete whose event is missing");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    wait_until_archived(&cluster, &client, &expected([&relay]), DEADLINE).await;
+}
+
+#[tokio::test]
+async fn a_relay_without_pongs_is_polled() {
+    let (cluster, client) = start(&[("bigbrotr.idle_timeout", "3s")]).await;
+    let relay = relay(7, 50, RelayOptions::default());
+    relay.update(|options| options.link.mute_pongs = true);
+    enrol(&client, [&relay]).await;
+    wait_until_archived(&cluster, &client, &expected([&relay]), DEADLINE).await;
+    relay.add(&Generator::new(92).event(1, generate::now(), &[], "polled"));
+    wait_until_archived(&cluster, &client, &expected([&relay]), DEADLINE).await;
+    let now = generate::now();
+    let complete =
+        format!("SELECT bool_or(state = 'complete' AND ranges @> int8range(0, {now})) FROM bigbrotr.coverage");
+    cluster.wait_for(&client, &complete, DEADLINE, "coverage by polling").await;
+}
+
+#[tokio::test]
+async fn a_subscription_the_relay_ends_again_and_again_loses_nothing() {
+    let (cluster, client) = start(&[]).await;
+    let end = LiveEnd { after_events: Some(2), after: None, text: "error: enough".into() };
+    let options = RelayOptions { live: Live { end: Some(end), ..Live::default() }, ..RelayOptions::default() };
+    let relay = relay(8, 50, options);
+    enrol(&client, [&relay]).await;
+    wait_for_live(&cluster, &client, 1).await;
+    let mut generator = Generator::new(91);
+    for n in 0..12 {
+        relay.add(&generator.event(1, generate::now(), &[], &format!("one of many {n}")));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    wait_until_archived(&cluster, &client, &expected([&relay]), DEADLINE).await;
 }

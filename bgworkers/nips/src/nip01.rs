@@ -15,3 +15,5 @@ pub const MAX_CHALLENGE: usize = 1024;
 pub const MAX_TEXT: usize = 4096;
 /// Longest subscription id accepted, bytes (NIP-01 allows 64 characters).
 pub const MAX_SUBSCRIPTION_ID: usize = 256;
+/// Longest NIP-77 message accepted, bytes before hex: relays send 60,000 and some half a megabyte.
+pub const MAX_NEG_MESSAGE: usize = 1 << 19;

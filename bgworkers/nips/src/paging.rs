@@ -9,6 +9,8 @@
 //!   second. What is above the oldest second of a page is proven once the relay is known to send newest first.
 //! * **Split** ([`split`]) when the cut side is unknown: halve the window until each piece is proven or one second wide.
 //!
+//! A second that is too large even so is asked by kinds and authors ([`second`]): its events come, its coverage stays open.
+//!
 //! # What cannot be told
 //! Without NIP-67 some relays look like smaller ones, and are called complete although they are not:
 //! * a hidden cap of ten or fewer over events of a single second, or below it with no order to go by;
@@ -20,20 +22,27 @@
 mod chain;
 mod limits;
 mod page;
+mod second;
+#[cfg(test)]
+mod soak;
 mod split;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use limits::{Order, RelayLimits};
+pub use window::{Answer, Item, Narrow, Pubkey, Window};
 
 use crate::nip01::ClosePrefix;
 use crate::nip67::EoseHint;
 use bigbrotr_models::ranges::{Range, Ranges};
 use chain::Chain;
 use page::Page;
+use second::Second;
 use split::Parent;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// An event id.
@@ -56,17 +65,6 @@ const MAX_BARREN: u16 = 160;
 /// Ranges waiting at a time.
 const MAX_WORK: usize = 4096;
 
-/// One REQ to send. Merged by the caller with `sync_filter`; `limit` is always sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// NIP-01 `since`, unix seconds.
-    pub since: Option<i64>,
-    /// NIP-01 `until`, unix seconds.
-    pub until: Option<i64>,
-    /// NIP-01 `limit`.
-    pub limit: u32,
-}
-
 /// How an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -83,18 +81,6 @@ pub enum End {
     Disconnected,
     /// More bytes or events than an answer may have; the subscription was closed by us.
     Overflow,
-}
-
-/// What one REQ brought.
-#[derive(Debug, Clone, Copy)]
-pub struct Answer<'a> {
-    /// `(created_at, id)` of every event of this subscription that matches the filter, in order of arrival, duplicates
-    /// and unstored kinds included. Events outside the window may be among them: they are recognised.
-    pub items: &'a [(i64, Id)],
-    /// Events of this subscription that are not in `items`: off-filter, invalid, or outside the window.
-    pub off_window: usize,
-    /// How it ended.
-    pub end: End,
 }
 
 /// Why a range is not complete; the words of `coverage.state`.
@@ -179,6 +165,7 @@ struct Task {
 enum Step {
     Page(Chain),
     Split,
+    Second(Box<Second>),
 }
 
 impl Task {
@@ -188,6 +175,10 @@ impl Task {
 
     /// What of the task is not proven yet: its range, and what waits for the order to be believed.
     fn open(&self) -> Ranges {
+        if let Step::Second(_) = self.step {
+            // Said already to be incomplete.
+            return Ranges::empty();
+        }
         let mut open = Ranges::from(self.range);
         if let Step::Page(chain) = &self.step {
             open.extend(chain.pending.iter());
@@ -214,6 +205,11 @@ pub struct Pager {
     strays: u8,
     vanished: u8,
     barren: u16,
+    /// Seconds asked in parts.
+    closer: HashSet<i64>,
+    second_requests: u16,
+    /// Authors who may have written in a second that is asked in parts.
+    suggested: BTreeSet<Pubkey>,
 }
 
 impl Pager {
@@ -245,6 +241,9 @@ impl Pager {
             strays: 0,
             vanished: 0,
             barren: 0,
+            closer: HashSet::new(),
+            second_requests: 0,
+            suggested: BTreeSet::new(),
         }
     }
 
@@ -256,6 +255,12 @@ impl Pager {
         self
     }
 
+    /// Authors the archive knows (the most active of the relay, say), at most 2,000: a second with more events of one kind
+    /// than the relay hands out is asked for theirs too.
+    pub fn suggest_authors(&mut self, authors: impl IntoIterator<Item = Pubkey>) {
+        self.suggested.extend(authors.into_iter().take(2_000));
+    }
+
     /// The next REQ; `None` when all is done or the relay is to be left alone ([`Pager::ended`]).
     /// Asking again without [`Pager::answer`] in between gives the same window.
     #[allow(clippy::should_implement_trait)]
@@ -264,7 +269,7 @@ impl Pager {
             return None;
         }
         self.asked = self.work.last().map(|task| self.window(task));
-        self.asked
+        self.asked.clone()
     }
 
     /// What was learned of the relay; to be kept for its next pager.
@@ -283,6 +288,11 @@ impl Pager {
         let Some(asked) = self.asked.take() else { return progress };
         let Some(task) = self.work.pop() else { return progress };
         let page = Page::new(&answer, &asked, task.range.lo, self.top(&task), self.horizon);
+        if let Step::Second(_) = task.step {
+            self.on_second(task, &page, &answer, &asked, &mut progress);
+            self.clip(&mut progress);
+            return progress;
+        }
         match answer.end {
             End::Eose { hint } => self.on_eose(task, page, hint, asked, &mut progress),
             End::Timeout => self.on_timeout(task, page, &mut progress),
@@ -297,6 +307,7 @@ impl Pager {
             }
         }
         self.clip(&mut progress);
+        self.look_closer(&progress);
         progress
     }
 
@@ -304,7 +315,7 @@ impl Pager {
     fn top(&self, task: &Task) -> Option<i64> {
         match &task.step {
             Step::Page(chain) => chain.top(task.range),
-            Step::Split => task.range.hi.map(|hi| hi.saturating_sub(1)),
+            Step::Split | Step::Second(_) => task.range.hi.map(|hi| hi.saturating_sub(1)),
         }
     }
 
@@ -313,14 +324,18 @@ impl Pager {
             Some(exclusive) => exclusive,
             None => match &task.step {
                 Step::Page(chain) => chain.overlap_unknown(),
-                Step::Split => true,
+                Step::Split | Step::Second(_) => true,
             },
         };
         let until = self.top(task).map(|top| top.saturating_add(i64::from(overlap)));
         let lo = task.range.lo;
         // Whether `since` is inclusive is learned only from an event found right on it.
         let since = if self.limits.since_exclusive == Some(false) { lo } else { lo - 1 };
-        Window { since: (lo > 0).then_some(since), until, limit: self.limit }
+        let narrow = match &task.step {
+            Step::Second(second) => second.part(),
+            Step::Page(_) | Step::Split => None,
+        };
+        Window { since: (lo > 0).then_some(since), until, limit: self.limit, narrow }
     }
 
     fn on_eose(&mut self, task: Task, page: Page, hint: Option<EoseHint>, asked: Window, progress: &mut Progress) {
@@ -340,6 +355,7 @@ impl Pager {
         match task.step {
             Step::Page(_) => self.on_page(task, page, hint, asked, learned, progress),
             Step::Split => self.on_split(task, page, hint, asked, learned, progress),
+            Step::Second(_) => {}
         }
         if progress.complete != held {
             self.barren = 0;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bigbrotr_core::Config;
 use bigbrotr_models::Filter;
 use bigbrotr_nips::nip01::{ClientMessage, ClosePrefix, NoticeClass};
-use bigbrotr_nips::paging::{End, Id, Window};
+use bigbrotr_nips::paging::{End, Item};
 use bigbrotr_utils::DialError;
 
 use crate::inbox::Inbox;
@@ -28,8 +28,8 @@ pub struct Part {
 pub struct Request {
     filter: Filter,
     sub: String,
-    /// `(created_at, id)` of what counts for the window.
-    pub items: Vec<(i64, Id)>,
+    /// What counts for the window.
+    pub items: Vec<Item>,
     /// Events of this subscription that do not count.
     pub off_window: usize,
     /// Why the connection cannot be used any more.
@@ -50,16 +50,16 @@ pub fn fresh_id() -> String {
 }
 
 impl Request {
-    /// A request for `window`, which `filter` holds already.
-    pub fn new(config: &Config, filter: Filter, window: Window) -> Self {
+    /// A request for this filter, which has a limit.
+    pub fn new(config: &Config, filter: Filter) -> Self {
         Self {
+            // A relay may ignore the limit, within reason.
+            most_items: usize::try_from(filter.limit.unwrap_or(0)).unwrap_or(0).saturating_mul(4).max(1000),
             filter,
             sub: fresh_id(),
             items: Vec::new(),
             off_window: 0,
             error: None,
-            // A relay may ignore the limit, within reason.
-            most_items: (window.limit as usize * 4).max(1000),
             request_timeout: config.request_timeout,
             idle_timeout: config.idle_timeout,
             bytes_before: 0,
@@ -120,11 +120,11 @@ impl Request {
     /// What one frame means for the answer. Some: it has ended.
     fn take(&mut self, said: Said, link: &mut Link) -> Option<End> {
         match said {
-            Said::Item(created_at, id) => {
+            Said::Item(item) => {
                 // Progress, not a total: a slow answer that goes on is an answer.
                 self.deadline = Instant::now() + self.idle_timeout;
                 // The pager tells for itself what lies outside the window.
-                self.items.push((created_at, id));
+                self.items.push(item);
                 None
             }
             Said::Stray => {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bigbrotr_core::backoff::jitter;
 use bigbrotr_core::{Call, Value};
-use bigbrotr_models::{Filter, Range, Ranges};
+use bigbrotr_models::{Range, Ranges};
 use bigbrotr_nips::nip01::{ClosePrefix, NoticeClass};
-use bigbrotr_nips::paging::{Answer, End, Pager, Reason, Window};
+use bigbrotr_nips::paging::{Answer, End, Pager, Progress, Reason};
 
 use crate::answer::Request;
 use crate::archivist::Job;
@@ -75,8 +75,12 @@ impl Session<'_> {
                 self.settle(&mut pending).await?;
                 return Ok(Some(Stop::broken(error)));
             }
-            let filter = merge(&self.tools.config.sync_filter, window);
-            let mut request = Request::new(&self.tools.config, filter, window);
+            let Some(filter) = window.filter(&self.tools.config.sync_filter) else {
+                let progress = pager.answer(Answer::NOTHING);
+                self.record(&progress, Answer::NOTHING.end, Inbox::default(), left, &mut pending).await?;
+                continue;
+            };
+            let mut request = Request::new(&self.tools.config, filter);
             if let Err(error) = request.send(link).await {
                 self.settle(&mut pending).await?;
                 return Ok(Some(Stop::broken(error)));
@@ -120,11 +124,7 @@ impl Session<'_> {
                 (None, End::Closed(prefix)) => StopCause::Closed(prefix),
                 _ => StopCause::Silent,
             };
-            *left = left.subtract(&progress.complete);
-            self.progressed |= !progress.complete.is_empty();
-            let coverage = self.coverage(&progress.complete, &progress.incomplete, end);
-            self.settle(&mut pending).await?;
-            pending = Some(self.hand_over(received, coverage).await?);
+            self.record(&progress, end, received, left, &mut pending).await?;
             overflows = if end == End::Overflow { overflows + 1 } else { 0 };
             if overflows >= MAX_OVERFLOWS {
                 self.settle(&mut pending).await?;
@@ -141,6 +141,23 @@ impl Session<'_> {
         }
         self.settle(&mut pending).await?;
         Ok(pager.ended().map(|reason| Stop { reason, cause }))
+    }
+
+    /// Hands an answer over with what it proves, once the one before is committed.
+    async fn record(
+        &mut self,
+        progress: &Progress,
+        end: End,
+        received: Inbox,
+        left: &mut Ranges,
+        pending: &mut Option<Pending>,
+    ) -> Result<(), Failure> {
+        *left = left.subtract(&progress.complete);
+        self.progressed |= !progress.complete.is_empty();
+        let coverage = self.coverage(&progress.complete, &progress.incomplete, end);
+        self.settle(pending).await?;
+        *pending = Some(self.hand_over(received, coverage).await?);
+        Ok(())
     }
 
     /// Whether the request that ended so would do better now: after AUTH, or without a live subscription beside it.
@@ -239,9 +256,4 @@ struct Patience {
     answered: bool,
     /// Errors in a row.
     errors: u32,
-}
-
-/// The filter of one REQ.
-fn merge(filter: &Filter, window: Window) -> Filter {
-    Filter { since: window.since, until: window.until, limit: Some(window.limit), ..filter.clone() }
 }

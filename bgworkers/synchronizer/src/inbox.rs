@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bigbrotr_core::Config;
 use bigbrotr_models::kind::{KindClass, class};
 use bigbrotr_models::{Event, EventError};
+use bigbrotr_nips::paging::Item;
 
 use crate::known::{Arrival, Known};
 
@@ -38,14 +39,14 @@ pub struct Inbox {
 
 impl Inbox {
     /// Takes one event as it stood in its frame. Some: it is valid and what the operator's filter asks for.
-    pub fn take(&mut self, json: &str, config: &Config, known: &Known) -> Option<(i64, [u8; 32])> {
+    pub fn take(&mut self, json: &str, config: &Config, known: &Known) -> Option<Item> {
         self.received += 1;
         let (print, copy) = known.look(json);
         if let Some((id, held)) = copy {
             // It was wanted when it was archived, and the filter has not changed since.
             self.grow(COPY_BYTES);
             self.events.push(Arrival::Copy(id, held.created_at));
-            return Some((held.created_at, id));
+            return Some(Item { created_at: held.created_at, id, kind: held.kind, pubkey: held.pubkey });
         }
         let parsed = if json.len() > config.max_event_size {
             Err(EventError::TooLarge { limit: config.max_event_size })
@@ -65,7 +66,7 @@ impl Inbox {
         };
         // What to archive is the operator's filter; that a relay sends more is its own affair.
         let wanted = config.sync_filter.matches(&event);
-        let item = (event.created_at, event.id);
+        let item = Item::from(&event);
         if !wanted || class(event.kind) == KindClass::Ephemeral {
             self.unstored += 1;
         } else {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bigbrotr_core::Config;
 use bigbrotr_nips::nip01::RelayMessage;
 use bigbrotr_nips::nip67::EoseHint;
-use bigbrotr_nips::paging::Id;
+use bigbrotr_nips::paging::Item;
 use bigbrotr_utils::{Connection, DialError, Frame};
 
 use crate::auth::Auth;
@@ -18,7 +18,7 @@ use crate::live::Subscription;
 #[derive(Debug)]
 pub enum Said {
     /// A valid event of the request that matches the operator's filter; it is in the inbox unless it is ephemeral.
-    Item(i64, Id),
+    Item(Item),
     /// An event of the request that does not count.
     Stray,
     /// The end of its stored events.
@@ -147,7 +147,7 @@ impl Link {
             Ok(RelayMessage::Event { sub: of, event_json }) => {
                 let item = self.inbox.take(event_json, &self.config, &self.known);
                 if sub == Some(of.as_ref()) {
-                    return item.map_or(Said::Stray, |(at, id)| Said::Item(at, id));
+                    return item.map_or(Said::Stray, Said::Item);
                 }
                 if let Some(live) = self.live.as_mut().filter(|live| live.id == of) {
                     live.delivered += 1;

@@ -105,7 +105,7 @@ impl Link {
                         break noticed.map_or(End::Timeout, End::Closed);
                     }
                 }
-                Some(Said::Item(..) | Said::Stray) => empty = false,
+                Some(Said::Item(_) | Said::Stray) => empty = false,
                 Some(Said::Ok { .. } | Said::Else) => {}
             }
         };

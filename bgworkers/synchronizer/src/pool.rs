@@ -36,6 +36,7 @@ const MOST_SHARED: usize = 10_000;
 
 const CLAIM: &str = "SELECT relay_id, url, learned, failures, max_limit, novelty \
      FROM bigbrotr.claim_relays($1, $2, $3, $4, $5)";
+const ENROL: &str = "SELECT bigbrotr.enrol_relays()";
 const RETURN: &str = "SELECT bigbrotr.return_relays($1)";
 const RELEASE_ALL: &str = "SELECT bigbrotr.release_leases()";
 const RETRY_NEEDS_AUTH: &str = "SELECT bigbrotr.retry_needs_auth($1)";
@@ -108,6 +109,7 @@ impl Pool {
         if !self.clean {
             self.tidy(context).await?;
         }
+        context.store.call(ENROL, Vec::new()).await?;
         let mut ended = Ended::default();
         let mut asked = context.take_asked();
         let mut look = true;

@@ -161,7 +161,8 @@ impl Session<'_> {
             if link.auth.was_asked() {
                 self.learned.key = link.auth.key();
                 // A relay that hangs up on strangers is greeted properly the next time.
-                self.learned.auth |= link.auth.is_accepted() || link.auth.is_pending() && !progressed;
+                let hung_up = matches!(&ended, Ok(Ended::Stopped(stop)) if stop.reason == Reason::Disconnected);
+                self.learned.auth |= link.auth.is_accepted() || hung_up && !progressed;
             }
             link.close().await;
             refusals = if progressed { 0 } else { refusals + 1 };

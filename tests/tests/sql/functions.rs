@@ -50,6 +50,7 @@ const CALLS: &[(&str, &str)] = &[
     ("delete_events(bigint[])", "delete_events('{1}')"),
     ("deletion_targets(bytea,bytea,bigint,jsonb)", "deletion_targets('\\x00', '\\x00', 1, '[[\"e\", \"00\"]]')"),
     ("disk_free()", "disk_free()"),
+    ("enrol_relays()", "enrol_relays()"),
     ("event_id(text)", "event_id($E)"),
     ("event_insert(text[],text)", "event_insert(ARRAY[$E], 'wss://nos.lol')"),
     ("event_json(bigbrotr.event)", "event_json(e) FROM bigbrotr.event AS e"),

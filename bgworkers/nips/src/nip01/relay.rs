@@ -1,5 +1,5 @@
 //! What a relay says.
-use super::{ClosePrefix, MAX_CHALLENGE, MAX_SUBSCRIPTION_ID, MAX_TEXT, scan};
+use super::{ClosePrefix, MAX_CHALLENGE, MAX_NEG_MESSAGE, MAX_SUBSCRIPTION_ID, MAX_TEXT, scan};
 use crate::nip67::EoseHint;
 use std::borrow::Cow;
 
@@ -57,7 +57,7 @@ pub enum RelayMessage<'a> {
     NegMsg {
         /// Subscription id.
         sub: Cow<'a, str>,
-        /// The message in hex, as sent.
+        /// The message in hex, as sent; at most 2 × [`MAX_NEG_MESSAGE`] digits.
         hex: Cow<'a, str>,
     },
     /// `["NEG-ERR", sub, reason, max?]` (NIP-77).
@@ -88,7 +88,7 @@ pub enum MessageError {
     /// An element of the wrong type.
     #[error("{0} with an element of the wrong type")]
     Type(&'static str),
-    /// An AUTH challenge or subscription id longer than any honest one.
+    /// An AUTH challenge, subscription id or negentropy message longer than any honest one.
     #[error("{0} too long")]
     TooLong(&'static str),
 }
@@ -144,7 +144,11 @@ impl<'a> RelayMessage<'a> {
             }
             "NEG-MSG" => {
                 let args = Args { verb: "NEG-MSG", ..args };
-                Ok(Self::NegMsg { sub: args.sub()?, hex: args.string(2)? })
+                let hex = args.string(2)?;
+                if hex.len() > MAX_NEG_MESSAGE * 2 {
+                    return Err(MessageError::TooLong("NEG-MSG"));
+                }
+                Ok(Self::NegMsg { sub: args.sub()?, hex })
             }
             "NEG-ERR" => {
                 let args = Args { verb: "NEG-ERR", ..args };
@@ -303,6 +307,8 @@ mod tests {
     fn strangers_cannot_make_it_large_or_deep() {
         let challenge = format!(r#"["AUTH","{}"]"#, "x".repeat(MAX_CHALLENGE + 1));
         assert_eq!(RelayMessage::parse(&challenge), Err(MessageError::TooLong("AUTH challenge")));
+        let neg = format!(r#"["NEG-MSG","n","{}"]"#, "0".repeat(MAX_NEG_MESSAGE * 2 + 2));
+        assert_eq!(RelayMessage::parse(&neg), Err(MessageError::TooLong("NEG-MSG")));
         let notice = format!(r#"["NOTICE","{}"]"#, "é".repeat(MAX_TEXT));
         match RelayMessage::parse(&notice).unwrap() {
             RelayMessage::Notice { message } => assert!(message.len() <= MAX_TEXT && message.len() > MAX_TEXT - 4),

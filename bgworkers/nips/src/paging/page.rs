@@ -44,7 +44,8 @@ impl Page {
         };
         let mut ids = HashSet::new();
         let (mut last, mut falls) = (None, 0usize);
-        for (at, id) in answer.items {
+        for item in answer.items {
+            let (at, id) = (&item.created_at, &item.id);
             if !ids.insert(*id) {
                 continue;
             }

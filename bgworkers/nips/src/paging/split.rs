@@ -48,7 +48,6 @@ impl Pager {
             // The overlap may be what filled the page: ask again without it.
             self.work.push(task);
         } else {
-            // One second, and still cut: here it could be split further by the kinds seen.
             match page.middle(task.range, self.horizon) {
                 None => fail(&task.range.into(), Reason::Capped, progress),
                 Some(mid) => {

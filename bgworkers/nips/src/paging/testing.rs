@@ -1,5 +1,5 @@
 //! A relay in memory, honest or not.
-use super::{Answer, End, Id, Pager, RelayLimits, Window};
+use super::{Answer, End, Id, Item, Pager, RelayLimits, Window};
 use crate::nip01::ClosePrefix;
 use crate::nip67::EoseHint;
 use bigbrotr_models::ranges::Ranges;
@@ -24,6 +24,9 @@ pub struct FakeRelay {
     /// Each answer has a cap of its own between this and `cap`.
     pub cap_from: Option<usize>,
     pub send: Send,
+    /// How many kinds and authors its events have in turn.
+    pub kinds: u64,
+    pub authors: u64,
     pub until_exclusive: bool,
     pub since_exclusive: bool,
     pub ignores_limit: bool,
@@ -66,6 +69,7 @@ impl std::fmt::Debug for FakeRelay {
             "ignores {} {} hints {} dup {} strays {} ",
             self.ignores_limit, self.ignores_bounds, self.hints, self.duplicates, self.strays
         )?;
+        write!(f, "kinds {} authors {} ", self.kinds, self.authors)?;
         write!(
             f,
             "trouble {} {} {} budget {} seed {}",
@@ -81,6 +85,8 @@ impl FakeRelay {
             cap: None,
             cap_from: None,
             send: Send::NewestFirst,
+            kinds: 1,
+            authors: 1,
             until_exclusive: false,
             since_exclusive: false,
             ignores_limit: false,
@@ -97,12 +103,27 @@ impl FakeRelay {
         }
     }
 
-    pub fn answer(&mut self, window: &Window) -> (Vec<(i64, Id)>, usize, End) {
+    /// The event of an id: kinds from 1 on, authors by number.
+    pub fn item(&self, (created_at, id): (i64, Id)) -> Item {
+        let n = id.last_chunk::<24>().and_then(|tail| tail.first_chunk()).map_or(0, |n| u64::from_be_bytes(*n));
+        let mut pubkey = [0; 32];
+        pubkey[..8].copy_from_slice(&(n / self.kinds % self.authors).to_be_bytes());
+        Item { created_at, id, kind: 1 + (n % self.kinds) as u16, pubkey }
+    }
+
+    pub fn answer(&mut self, window: &Window) -> (Vec<Item>, usize, End) {
         let mut hits: Vec<(i64, Id)> = self.events.clone();
         if !self.ignores_bounds {
             let (ue, se) = (i64::from(self.until_exclusive), i64::from(self.since_exclusive));
             hits.retain(|(at, _)| window.until.is_none_or(|until| *at <= until - ue));
             hits.retain(|(at, _)| window.since.is_none_or(|since| *at >= since + se));
+        }
+        if let Some(narrow) = &window.narrow {
+            hits.retain(|hit| {
+                let item = self.item(*hit);
+                narrow.kinds.as_ref().is_none_or(|kinds| kinds.contains(&item.kind))
+                    && narrow.authors.as_ref().is_none_or(|authors| authors.contains(&item.pubkey))
+            });
         }
         match self.send {
             Send::NewestFirst => hits.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1))),
@@ -137,7 +158,7 @@ impl FakeRelay {
             hits.truncate(self.budget);
             end = End::Overflow;
         }
-        (hits, self.strays, end)
+        (hits.into_iter().map(|hit| self.item(hit)).collect(), self.strays, end)
     }
 }
 
@@ -161,7 +182,7 @@ impl Archive {
             requests += 1;
             assert!(requests <= max_requests, "no end: {window:?} {pager:?}");
             let (items, off_window, end) = relay.answer(&window);
-            self.held.extend(items.iter().map(|(_, id)| *id));
+            self.held.extend(items.iter().map(|item| item.id));
             self.fetched += items.len();
             let progress = pager.answer(Answer { items: &items, off_window, end });
             assert!(wanted.covers(&progress.complete), "claimed more than was wanted");

@@ -50,7 +50,7 @@ fn seconds(max: usize) -> impl Strategy<Value = Vec<i64>> {
 }
 
 prop_compose! {
-    fn any_relay(send: Vec<Send>)(
+    pub(super) fn any_relay(send: Vec<Send>)(
         seconds in seconds(60),
         cap in proptest::option::weighted(0.8, prop_oneof![12..40usize, 40..200usize]),
         varying in proptest::bool::weighted(0.3),
@@ -60,6 +60,7 @@ prop_compose! {
         ignores_bounds in proptest::bool::weighted(0.1),
         hints in proptest::bool::weighted(0.15),
         duplicates in proptest::bool::weighted(0.15),
+        (kinds, authors) in (1..20u64, 1..20u64),
         strays in prop_oneof![4 => Just(0usize), 1 => 1..4usize, 1 => Just(100usize)],
         trouble in prop_oneof![2 => Just((0u32, 0u32, 0u32)), 1 => (0..30u32, 0..15u32, 0..15u32)],
         budget in prop_oneof![3 => Just(usize::MAX), 1 => 60..200usize],
@@ -82,6 +83,7 @@ prop_compose! {
         relay.hints = hints;
         relay.duplicates = duplicates;
         relay.strays = strays;
+        (relay.kinds, relay.authors) = (kinds, authors);
         (relay.loses_eose, relay.closes, relay.disconnects) = trouble;
         relay.budget = budget;
         relay.rng = StdRng::seed_from_u64(seed);
@@ -90,7 +92,7 @@ prop_compose! {
     }
 }
 
-fn config() -> ProptestConfig {
+pub(super) fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(384);
     ProptestConfig { cases, max_shrink_iters: 4_000, failure_persistence: None, ..ProptestConfig::default() }
 }
@@ -214,8 +216,9 @@ fn events_from_the_future_are_fetched_and_never_called_complete() {
 fn live_events_before_eose_do_not_make_a_relay_unordered() {
     let mut pager = Pager::new(Ranges::single(0, None), 500, HORIZON, RelayLimits::default());
     pager.next().unwrap();
-    let mut items: Vec<_> = (0..20).map(|i| (9_000 - i, super::testing::id(i as u64))).collect();
-    items.insert(10, (HORIZON + 1, super::testing::id(99)));
+    let relay = FakeRelay::honest(&[]);
+    let mut items: Vec<_> = (0..20).map(|i| relay.item((9_000 - i, super::testing::id(i as u64)))).collect();
+    items.insert(10, relay.item((HORIZON + 1, super::testing::id(99))));
     let progress = pager.answer(Answer { items: &items, off_window: 0, end: End::Eose { hint: None } });
     assert_eq!(pager.limits().order, Order::NewestFirst);
     assert_eq!(progress.complete, Ranges::single(8_982, Some(HORIZON)));
@@ -240,7 +243,8 @@ fn what_does_not_end_proves_nothing() {
     ] {
         let mut pager = Pager::new(Ranges::single(10, None), 500, HORIZON, RelayLimits::default());
         pager.next().unwrap();
-        let items: Vec<_> = (0..50).map(|i| (9_000 - i, super::testing::id(i as u64))).collect();
+        let relay = FakeRelay::honest(&[]);
+        let items: Vec<_> = (0..50).map(|i| relay.item((9_000 - i, super::testing::id(i as u64)))).collect();
         let progress = pager.answer(Answer { items: &items, off_window: 0, end });
         assert!(progress.complete.is_empty());
         assert_eq!(progress.incomplete, [(Range { lo: 10, hi: Some(HORIZON) }, reason)]);
@@ -304,4 +308,46 @@ fn limits_survive_being_stored() {
     let json = serde_json::to_string(&limits).unwrap();
     assert_eq!(serde_json::from_str::<RelayLimits>(&json).unwrap(), limits);
     assert_eq!(serde_json::from_str::<RelayLimits>("{}").unwrap(), RelayLimits::default());
+}
+
+#[test]
+fn a_second_above_the_cap_is_fetched_by_kinds_and_authors_and_stays_open() {
+    for (kinds, authors) in [(40, 1), (1, 40), (3, 20), (12, 300)] {
+        for send in [Send::NewestFirst, Send::Ascending, Send::Random] {
+            let mut seconds = spread(1_000);
+            seconds.extend([500_000; 3_000]);
+            let mut relay = FakeRelay::honest(&seconds);
+            (relay.kinds, relay.authors, relay.send, relay.cap) = (kinds, authors, send, Some(500));
+            let archive = read(&mut relay);
+            assert_eq!(archive.held.len(), 4_000, "{kinds} kinds {authors} authors {send:?}");
+            let open = Ranges::single(0, Some(HORIZON)).subtract(&archive.complete);
+            assert_eq!(open, Ranges::single(500_000, Some(500_001)), "{send:?}");
+            assert!(archive.requests < 250, "{kinds} {authors} {send:?}: {} requests", archive.requests);
+        }
+    }
+}
+
+#[test]
+fn authors_known_elsewhere_are_asked_too() {
+    let mut relay = FakeRelay::honest(&[500_000; 900]);
+    (relay.kinds, relay.authors, relay.cap) = (1, 900, Some(100));
+    assert!(read(&mut relay).held.len() < 900);
+    let mut pager = Pager::new(Ranges::single(0, None), 500, HORIZON, RelayLimits::default());
+    pager.suggest_authors(relay.events.iter().map(|event| relay.item(*event).pubkey));
+    let mut held = std::collections::HashSet::new();
+    while let Some(window) = pager.next() {
+        let (items, off_window, end) = relay.answer(&window);
+        held.extend(items.iter().map(|item| item.id));
+        pager.answer(Answer { items: &items, off_window, end });
+    }
+    assert_eq!(held.len(), 900);
+}
+
+#[test]
+fn seconds_above_the_cap_cost_a_bounded_number_of_requests() {
+    let seconds: Vec<i64> = (0..60).flat_map(|i| [10_000 + i * 50; 30]).collect();
+    let mut relay = FakeRelay::honest(&seconds);
+    (relay.kinds, relay.authors, relay.cap) = (30, 1, Some(1));
+    let archive = read(&mut relay);
+    assert!(archive.requests < 1_500 && archive.lost(&relay).is_empty(), "{}", archive.requests);
 }
