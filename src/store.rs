@@ -163,7 +163,7 @@ fn type_of(value: &Value) -> PgOid {
         Value::BigIntArray(_) | Value::NullableBigIntArray(_) => PgBuiltInOids::INT8ARRAYOID,
         Value::BoolArray(_) => PgBuiltInOids::BOOLARRAYOID,
         Value::TextArray(_) => PgBuiltInOids::TEXTARRAYOID,
-        Value::ByteaArray(_) => PgBuiltInOids::BYTEAARRAYOID,
+        Value::ByteaArray(_) | Value::HashArray(_) => PgBuiltInOids::BYTEAARRAYOID,
     })
 }
 
@@ -181,6 +181,7 @@ fn datum(value: &Value) -> DatumWithOid<'_> {
         Value::BigIntArray(items) => items.as_slice().into_datum(),
         Value::NullableBigIntArray(items) => items.as_slice().into_datum(),
         Value::BoolArray(items) => items.as_slice().into_datum(),
+        Value::HashArray(items) => items.iter().map(|hash| hash.as_slice()).collect::<Vec<&[u8]>>().into_datum(),
         Value::TextArray(items) => items.iter().map(Option::as_deref).collect::<Vec<Option<&str>>>().into_datum(),
         Value::ByteaArray(items) => items.iter().map(Option::as_deref).collect::<Vec<Option<&[u8]>>>().into_datum(),
     };

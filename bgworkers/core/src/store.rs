@@ -31,6 +31,8 @@ pub enum Value {
     BoolArray(Vec<bool>),
     /// `text[]`.
     TextArray(Vec<Option<String>>),
+    /// `bytea[]` of ids or keys.
+    HashArray(Vec<[u8; 32]>),
     /// `bytea[]`.
     ByteaArray(Vec<Option<Vec<u8>>>),
 }
@@ -101,6 +103,7 @@ impl Value {
             Self::IntArray(items) => items.len() * 4,
             Self::BigIntArray(items) => items.len() * 8,
             Self::NullableBigIntArray(items) => items.len() * 16,
+            Self::HashArray(items) => items.len() * 32,
             Self::BoolArray(items) => items.len(),
             Self::TextArray(items) => items.iter().flatten().map(|item| item.len() + 24).sum(),
             Self::ByteaArray(items) => items.iter().flatten().map(|item| item.len() + 24).sum(),

@@ -44,7 +44,15 @@ impl Event {
     /// Strict where implementations disagree about what the event says (repeated members, fractions, upper-case hex, lone
     /// surrogates); unknown members are ignored, as NIP-01's id does not cover them. Depth costs no stack.
     pub fn from_json(json: &[u8]) -> Result<Self, EventError> {
-        let draft = parse::draft(json)?;
+        Self::from_draft(parse::draft(json)?, json.len())
+    }
+
+    /// As [`Event::from_json`], of what is known to be UTF-8.
+    pub fn from_text(json: &str) -> Result<Self, EventError> {
+        Self::from_draft(parse::text_draft(json)?, json.len())
+    }
+
+    fn from_draft(draft: parse::Draft, length: usize) -> Result<Self, EventError> {
         let claimed = draft.id.ok_or(EventError::MissingField("id"))?;
         let pubkey = draft.pubkey.ok_or(EventError::MissingField("pubkey"))?;
         let created_at = draft.created_at.ok_or(EventError::MissingField("created_at"))?;
@@ -53,7 +61,7 @@ impl Event {
         let content = draft.content.ok_or(EventError::MissingField("content"))?;
         let sig = draft.sig.ok_or(EventError::MissingField("sig"))?;
         let body = form::Body { pubkey: &pubkey, created_at, kind, tags: &tags, content: &content };
-        let form = body.form_of(&claimed, json.len()).map_err(|_| EventError::BadId)?;
+        let form = body.form_of(&claimed, length).map_err(|_| EventError::BadId)?;
         Ok(Self { id: claimed, pubkey, created_at, kind, tags, content, sig, form })
     }
 

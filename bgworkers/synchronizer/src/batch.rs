@@ -109,8 +109,8 @@ impl<'a> Batch<'a> {
             }
         }
         if !unknown.is_empty() {
-            let ids = unknown.iter().map(|place| Some(self.ids[*place].to_vec())).collect();
-            for row in context.store.call(KNOWN, vec![Value::ByteaArray(ids)]).await? {
+            let ids = unknown.iter().map(|place| self.ids[*place]).collect();
+            for row in context.store.call(KNOWN, vec![Value::HashArray(ids)]).await? {
                 let index = usize::try_from(row.int(0)?).unwrap_or(0).wrapping_sub(1);
                 if let Some(place) = unknown.get(index) {
                     self.entries[*place].fate = Fate::Known(row.bigint(1)?);
@@ -137,17 +137,17 @@ impl<'a> Batch<'a> {
             (0..self.entries.len()).filter(|place| matches!(self.entries[*place].fate, Fate::New)).collect();
         let mut tasks = Vec::new();
         for places in new.chunks(CHUNK) {
-            let copies: Vec<(usize, Vec<Arc<Event>>)> = places
+            let copies: Vec<(usize, Arc<Event>)> = places
                 .iter()
-                .map(|place| (*place, self.entries[*place].copies.iter().map(|(_, event)| Arc::clone(event)).collect()))
+                .flat_map(|place| self.entries[*place].copies.iter().map(|(_, event)| (*place, Arc::clone(event))))
                 .collect();
             tasks.push(tokio::spawn(async move {
-                let check = |copies: Vec<Arc<Event>>| {
-                    let good = copies.into_iter().find(|copy| copy.check_signature().is_ok())?;
-                    let body = good.pack();
-                    Some((good, body))
+                let check = |copies: &[(usize, Arc<Event>)]| {
+                    let (_, good) = copies.iter().find(|(_, copy)| copy.check_signature().is_ok())?;
+                    Some((Arc::clone(good), good.pack()))
                 };
-                copies.into_iter().map(|(place, copies)| (place, check(copies))).collect::<Vec<_>>()
+                let entries = copies.chunk_by(|(one, _), (other, _)| one == other);
+                entries.filter_map(|copies| Some((copies.first()?.0, check(copies)))).collect::<Vec<_>>()
             }));
         }
         for task in tasks {
@@ -189,19 +189,19 @@ impl<'a> Batch<'a> {
         let (mut new, mut kinds, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
         let (mut authors, mut author_places, mut numbers) = (Vec::new(), Vec::new(), HashMap::new());
         for (place, number) in self.handed.iter().zip(1..) {
-            let entry = &self.entries[*place];
+            let entry = &mut self.entries[*place];
             ordinal[*place] = number;
-            ids.push(Some(self.ids[*place].to_vec()));
+            ids.push(self.ids[*place]);
             times.push(entry.created_at);
-            match &entry.fate {
+            match &mut entry.fate {
                 Fate::Verified(event, body) => {
                     seqs.push(None);
                     new.push(number);
                     kinds.push(i32::from(event.kind));
-                    bodies.push(Some(body.clone()));
+                    bodies.push(Some(std::mem::take(body)));
                     let next = i32::try_from(numbers.len()).unwrap_or(i32::MAX).saturating_add(1);
                     author_places.push(*numbers.entry(event.pubkey).or_insert_with(|| {
-                        authors.push(Some(event.pubkey.to_vec()));
+                        authors.push(event.pubkey);
                         next
                     }));
                 }
@@ -216,13 +216,13 @@ impl<'a> Batch<'a> {
             Call::new(
                 ARCHIVE,
                 vec![
-                    Value::ByteaArray(ids),
+                    Value::HashArray(ids),
                     Value::BigIntArray(times),
                     Value::NullableBigIntArray(seqs),
                     Value::BigInt(self.as_of.last_seq),
                     Value::BigInt(self.as_of.last_removal),
                     Value::IntArray(new),
-                    Value::ByteaArray(authors),
+                    Value::HashArray(authors),
                     Value::IntArray(author_places),
                     Value::IntArray(kinds),
                     Value::ByteaArray(bodies),

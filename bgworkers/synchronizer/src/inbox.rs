@@ -51,7 +51,7 @@ impl Inbox {
         let parsed = if json.len() > config.max_event_size {
             Err(EventError::TooLarge { limit: config.max_event_size })
         } else {
-            Event::from_json(json.as_bytes())
+            Event::from_text(json)
         };
         let event = match parsed {
             Ok(event) => event,

@@ -45,7 +45,10 @@ pub struct Packed<'a> {
 impl Event {
     /// Tags, content, signature and form in one piece; [`Packed::open`] reads it.
     pub fn pack(&self) -> Vec<u8> {
-        let writer = text::write(&self.tags, &self.content);
+        text::with_written(&self.tags, &self.content, |written| self.pack_written(written))
+    }
+
+    fn pack_written(&self, writer: &text::Written) -> Vec<u8> {
         let expires = self.tags.iter().any(|tag| tag.first().is_some_and(|name| name == "expiration"));
         let mut out = Vec::with_capacity(1 + SIG_BYTES + 5 + writer.binary.len() + writer.text.len());
         out.push(VERSION | self.form as u8 | if expires { EXPIRATION } else { 0 });

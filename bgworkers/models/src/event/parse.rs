@@ -24,7 +24,14 @@ pub(super) fn draft(json: &[u8]) -> Result<Draft, EventError> {
         return Err(EventError::TooLarge { limit: MAX_EVENT_BYTES });
     }
     // Once for the whole text, which is faster than per string and covers members that are skipped.
-    let text = std::str::from_utf8(json).map_err(|_| EventError::InvalidUtf8)?;
+    text_draft(std::str::from_utf8(json).map_err(|_| EventError::InvalidUtf8)?)
+}
+
+/// As [`draft`], of what is known to be UTF-8.
+pub(super) fn text_draft(text: &str) -> Result<Draft, EventError> {
+    if text.len() > MAX_EVENT_BYTES {
+        return Err(EventError::TooLarge { limit: MAX_EVENT_BYTES });
+    }
     if let Some(first) = text.trim_start_matches([' ', '\t', '\n', '\r']).chars().next()
         && matches!(first, '[' | '"' | '-' | '0'..='9' | 't' | 'f' | 'n')
     {

@@ -1,6 +1,7 @@
 //! Strings as one text, with hexadecimal digits taken out.
 
 use crate::hex;
+use std::cell::RefCell;
 
 const ELEMENT_END: u8 = 0xfe;
 const TAG_END: u8 = 0xfd;
@@ -20,22 +21,24 @@ pub(super) struct Written {
     pub binary: Vec<u8>,
 }
 
-/// Writes tags and content.
-pub(super) fn write(tags: &[Vec<String>], content: &str) -> Written {
-    let mut written =
-        Written { text: Vec::with_capacity(64 + content.len()), binary: Vec::with_capacity(tags.len() * 40) };
-    for tag in tags {
-        for (place, element) in tag.iter().enumerate() {
-            if place > 0 {
-                written.text.push(ELEMENT_END);
-            }
-            written.string(element.as_bytes());
+thread_local! {
+    /// Kept from event to event: two allocations less for each.
+    static BUFFERS: RefCell<Written> = RefCell::default();
+}
+
+/// Writes tags and content and shows them to `read`.
+pub(super) fn with_written<T>(tags: &[Vec<String>], content: &str, read: impl FnOnce(&Written) -> T) -> T {
+    BUFFERS.with_borrow_mut(|written| {
+        written.text.clear();
+        written.binary.clear();
+        written.event(tags, content);
+        let outcome = read(written);
+        // A single huge event must not stay in memory for the rest of the session.
+        if written.text.capacity() + written.binary.capacity() > 1 << 17 {
+            *written = Written::default();
         }
-        written.text.push(TAG_END);
-    }
-    written.text.push(TAGS_END);
-    written.string(content.as_bytes());
-    written
+        outcome
+    })
 }
 
 fn is_digit(byte: u8) -> bool {
@@ -43,6 +46,20 @@ fn is_digit(byte: u8) -> bool {
 }
 
 impl Written {
+    fn event(&mut self, tags: &[Vec<String>], content: &str) {
+        for tag in tags {
+            for (place, element) in tag.iter().enumerate() {
+                if place > 0 {
+                    self.text.push(ELEMENT_END);
+                }
+                self.string(element.as_bytes());
+            }
+            self.text.push(TAG_END);
+        }
+        self.text.push(TAGS_END);
+        self.string(content.as_bytes());
+    }
+
     fn string(&mut self, mut rest: &[u8]) {
         while rest.len() >= LEAST_DIGITS {
             let Some(run) = find_run(rest) else { break };
