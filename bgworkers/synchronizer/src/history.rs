@@ -110,6 +110,9 @@ impl Session<'_> {
                     continue;
                 }
             }
+            if let Some(watch) = &mut self.watch {
+                watch.look(&request.items);
+            }
             if matches!(end, End::Eose { .. }) {
                 patience = Patience { answered: true, errors: 0 };
             }
@@ -217,13 +220,18 @@ impl Session<'_> {
         received: Inbox,
         coverage: Vec<(&'static str, String)>,
     ) -> Result<Pending, Failure> {
-        let cover = (!coverage.is_empty()).then(|| {
+        let cover = self.cover_call(coverage);
+        self.hand_over_with(received, cover).await
+    }
+
+    /// The statement that enters states with their ranges into the ledger; `None`: there is nothing to enter.
+    pub fn cover_call(&self, coverage: Vec<(&'static str, String)>) -> Option<Call> {
+        (!coverage.is_empty()).then(|| {
             let (states, ranges) =
                 coverage.into_iter().map(|(state, ranges)| (Some(state.to_owned()), Some(ranges))).unzip();
             let hash = Value::Bytea(Some(self.tools.filter_hash.to_vec()));
             Call::new(COVER, vec![Value::Int(self.id), hash, Value::TextArray(states), Value::TextArray(ranges)])
-        });
-        self.hand_over_with(received, cover).await
+        })
     }
 
     /// Hands events over, with a statement for their transaction.
