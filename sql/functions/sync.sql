@@ -9,9 +9,8 @@ CREATE FUNCTION bigbrotr.claim_relays(max integer, lease_s integer, networks tex
 BEGIN
   -- The newest relays may have no row yet; enrol_relays() looks at all of them, less often.
   INSERT INTO bigbrotr.relay_sync (relay_id)
-  SELECT r.id FROM bigbrotr.relay AS r
-  WHERE r.id > (SELECT coalesce(max(s.relay_id), 0) - 100 FROM bigbrotr.relay_sync AS s)
-    AND NOT EXISTS (SELECT FROM bigbrotr.relay_sync AS s WHERE s.relay_id = r.id)
+  SELECT r.id FROM (SELECT n.id FROM bigbrotr.relay AS n ORDER BY n.id DESC LIMIT 200) AS r
+  WHERE NOT EXISTS (SELECT FROM bigbrotr.relay_sync AS s WHERE s.relay_id = r.id)
   ON CONFLICT DO NOTHING;
   IF asked THEN
     -- By run_service(): whoever only waits for the next interval is due.

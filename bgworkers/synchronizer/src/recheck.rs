@@ -131,8 +131,11 @@ impl Session<'_> {
                 Reconciled::Stopped(stop) => return Ok(Looked::Stopped(stop)),
                 Reconciled::Proven(proven) => left = left.subtract(&proven),
             }
-            // Only what was not even compared is left to pages: what a relay names and withholds it withholds from all.
-            if sync.ended().is_none() {
+            if left.is_empty() {
+                return Ok(Looked::Through);
+            }
+            // What it names and does not send is no reason to read everything again.
+            if sync.ended().is_none() && !may_page {
                 return Ok(Looked::Through);
             }
         }

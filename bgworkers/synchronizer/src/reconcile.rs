@@ -52,6 +52,7 @@ impl Session<'_> {
     pub async fn reconcile(&mut self, link: &mut Link, sync: &mut NegSync) -> Result<Reconciled, Failure> {
         let mut proven = Ranges::empty();
         let mut held: Vec<Held> = Vec::new();
+        let (mut arrived, mut missing) = (0, 0);
         while let Some(action) = sync.next() {
             self.tools.context.memory.ready().await;
             let broken = match action {
@@ -66,15 +67,21 @@ impl Session<'_> {
                 NegAction::Fetch(ids) => self.fetch(link, sync, ids).await?,
                 NegAction::Settled(outcome) => {
                     self.settled(&outcome, &std::mem::take(&mut held)).await?;
+                    arrived += outcome.arrived;
+                    missing += outcome.missing;
                     proven = proven.union(&outcome.proven);
                     Ok(())
                 }
             };
             if let Err(error) = broken {
+                // A relay may fall over NIP-77 itself: the next look does without.
+                self.learned.negentropy.learn(Some(Verdict::Broken), now(), &self.software);
                 return Ok(Reconciled::Stopped(Stop::broken(error)));
             }
         }
-        self.learned.negentropy.learn(sync.ended(), now(), &self.software);
+        // Ids that it names and of which none is ever sent are made up.
+        let verdict = sync.ended().or((arrived == 0 && missing > 0).then_some(Verdict::Broken));
+        self.learned.negentropy.learn(verdict, now(), &self.software);
         Ok(Reconciled::Proven(proven))
     }
 
