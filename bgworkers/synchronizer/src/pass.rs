@@ -411,6 +411,7 @@ enum StopCause {
 }
 
 /// The filter of one REQ.
+/// Always with a `since`: a relay may answer a filter without any condition by nothing at all (nostr-relay 1.14 does).
 fn merge(filter: &Filter, window: Window) -> Filter {
-    Filter { since: window.since, until: window.until, limit: Some(window.limit), ..filter.clone() }
+    Filter { since: window.since.or(Some(0)), until: window.until, limit: Some(window.limit), ..filter.clone() }
 }

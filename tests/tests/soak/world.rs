@@ -99,6 +99,7 @@ fn good(scale: Scale) -> Vec<Kind> {
     let link = |link| RelayOptions { link, ..normal() };
     let unusual = Accepts {
         list: Some(scale.cap),
+        only_with_condition: true,
         limit_zero: LimitZero::Refused,
         missing_limit: MissingLimit::Silent,
         ..Accepts::default()
