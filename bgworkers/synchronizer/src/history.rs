@@ -75,11 +75,13 @@ impl Session<'_> {
                 self.settle(&mut pending).await?;
                 return Ok(Some(Stop::broken(error)));
             }
-            let Some(filter) = window.filter(&self.tools.config.sync_filter) else {
+            let Some(mut filter) = window.filter(&self.tools.config.sync_filter) else {
                 let progress = pager.answer(Answer::NOTHING);
                 self.record(&progress, Answer::NOTHING.end, Inbox::default(), left, &mut pending).await?;
                 continue;
             };
+            // A relay may answer a filter without any condition by nothing at all (nostr-relay 1.14 does).
+            filter.since.get_or_insert(0);
             let mut request = Request::new(&self.tools.config, filter);
             if let Err(error) = request.send(link).await {
                 self.settle(&mut pending).await?;

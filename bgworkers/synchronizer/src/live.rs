@@ -51,8 +51,9 @@ impl Link {
     /// # Errors
     /// When the connection broke meanwhile.
     pub async fn open_live(&mut self) -> Result<Option<End>, DialError> {
-        // One stored event: `limit: 0` is read as "no limit" or as an error by older relays.
-        let filter = Filter { limit: Some(1), ..self.config.sync_filter.clone() }.to_json();
+        // One stored event: `limit: 0` is read as "no limit" or as an error by older relays. Some answer nothing to a filter
+        // without any condition.
+        let filter = Filter { since: Some(0), limit: Some(1), ..self.config.sync_filter.clone() }.to_json();
         let mut end = End::Timeout;
         for _ in 0..TRIES {
             let id = fresh_id();
