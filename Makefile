@@ -34,7 +34,7 @@ say = @if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then printf '\033[1m== %s\033[0m\n' '
 .DEFAULT_GOAL := build
 .SUFFIXES:
 .NOTPARALLEL:
-.PHONY: build install uninstall check lint test demo demo-stop run bench deps toolchain headers workspace clean help
+.PHONY: build install uninstall check lint test soak demo demo-stop run bench deps toolchain headers workspace clean help
 
 ## build: compile the extension for the server of PG_CONFIG (the default)
 build: toolchain headers
@@ -86,6 +86,14 @@ test: deps workspace
 workspace: toolchain headers
 	$(call say,building everything for PostgreSQL $(PG_MAJOR) ($(PG_CONFIG)))
 	@$(CARGO) build --release $(WORKSPACE)
+
+## soak: every kind of misbehaving relay at once, at full scale (SOAK_EVENTS, SOAK_BURST, SOAK_CAP, SOAK_RELAYS, SOAK_SECONDS)
+soak: export SOAK_EVENTS ?= 20000
+soak: export SOAK_BURST ?= 3000
+soak: export SOAK_CAP ?= 500
+soak: export SOAK_SECONDS ?= 1200
+soak: deps workspace
+	@$(CARGO) test --release $(WORKSPACE) --test soak -- --nocapture
 
 ## demo: install what is missing, build, and archive a small relay network on this machine; offline
 demo: deps workspace

@@ -9,9 +9,8 @@ CREATE FUNCTION bigbrotr.claim_relays(max integer, lease_s integer, networks tex
 BEGIN
   -- The newest relays may have no row yet; enrol_relays() looks at all of them, less often.
   INSERT INTO bigbrotr.relay_sync (relay_id)
-  SELECT r.id FROM bigbrotr.relay AS r
-  WHERE r.id > (SELECT coalesce(max(s.relay_id), 0) - 100 FROM bigbrotr.relay_sync AS s)
-    AND NOT EXISTS (SELECT FROM bigbrotr.relay_sync AS s WHERE s.relay_id = r.id)
+  SELECT r.id FROM (SELECT n.id FROM bigbrotr.relay AS n ORDER BY n.id DESC LIMIT 200) AS r
+  WHERE NOT EXISTS (SELECT FROM bigbrotr.relay_sync AS s WHERE s.relay_id = r.id)
   ON CONFLICT DO NOTHING;
   IF asked THEN
     -- By run_service(): whoever only waits for the next interval is due.
@@ -229,6 +228,53 @@ END
 $$;
 COMMENT ON FUNCTION bigbrotr.cover(integer, bytea, text[], text[]) IS
   'Internal: enters what an answer proved, or failed to, into coverage. In the transaction of its events.';
+
+CREATE FUNCTION bigbrotr.relay_holdings(relay_id integer, OUT oldest bigint, OUT held bigint)
+  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT min(s.lo), coalesce(sum(s.n), 0)::bigint FROM bigbrotr.sighting AS s WHERE s.relay_id = $1 $$;
+COMMENT ON FUNCTION bigbrotr.relay_holdings(integer) IS 'Internal: how many events were seen on a relay, and since when.';
+
+CREATE FUNCTION bigbrotr.held_items(relay_id integer, filter text, since bigint, until bigint, max integer) RETURNS bytea
+  LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+  AS $$
+DECLARE
+  items bytea;
+BEGIN
+  -- Packed: a row each would cost the worker ten times the memory.
+  EXECUTE format(
+    $q$
+    WITH newest AS (
+      SELECT e.seq, e.created_at, e.id FROM bigbrotr.event AS e
+      WHERE e.created_at BETWEEN $2 AND $3 AND (%s)
+      ORDER BY e.created_at DESC, e.id DESC LIMIT $4
+    ), seen AS (
+      SELECT DISTINCT m.seq
+      FROM bigbrotr.sighting AS s
+      CROSS JOIN LATERAL unnest(bigbrotr.sighting_members(s.members)) AS m (seq)
+      WHERE s.relay_id = $1 AND s.lo <= $3 AND s.hi >= (SELECT min(n.created_at) FROM newest AS n)
+    )
+    SELECT string_agg(int8send(n.created_at) || n.id || CASE WHEN s.seq IS NULL THEN '\x00'::bytea ELSE '\x01' END, '')
+    FROM newest AS n
+    LEFT JOIN seen AS s ON s.seq = n.seq
+    $q$, bigbrotr.filter_condition(filter))
+  INTO items USING relay_id, since, until, max;
+  RETURN items;
+END
+$$;
+COMMENT ON FUNCTION bigbrotr.held_items(integer, text, bigint, bigint, integer) IS
+  'Internal: the newest archived events of a stretch of time that match a filter, 41 bytes each: created_at, id, and whether it was seen on the relay.';
+
+CREATE FUNCTION bigbrotr.add_seen(relay_id integer, ids bytea[], created_ats bigint[]) RETURNS void
+  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT bigbrotr.add_sightings($1, array_agg(u.created_at), array_agg(known.seq))
+    FROM unnest($2, $3) AS u (id, created_at)
+    CROSS JOIN LATERAL (
+      SELECT e.seq FROM bigbrotr.event AS e WHERE e.created_at = u.created_at AND e.id = u.id LIMIT 1) AS known
+    HAVING count(*) > 0
+  $$;
+COMMENT ON FUNCTION bigbrotr.add_seen(integer, bytea[], bigint[]) IS
+  'Internal: a relay turned out to hold these archived events. Call lock_archive() first, in a statement of its own.';
 
 CREATE FUNCTION bigbrotr.archive_size() RETURNS bigint
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

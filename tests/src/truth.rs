@@ -1,13 +1,13 @@
 //! What the archive should hold, from what the relays hold, by code that shares nothing with the extension.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::Value;
 use tokio_postgres::Client;
 
-use crate::{Cluster, ClusterOptions, RelayHandle, signed};
+use crate::{Cluster, ClusterOptions, RelayHandle, relay::Dialect, signed};
 
 /// `(event id in hex, relay URL)`.
 pub type Pair = (String, String);
@@ -71,6 +71,9 @@ pub fn expected<'a>(relays: impl IntoIterator<Item = &'a RelayHandle>) -> BTreeS
     let mut pairs = BTreeSet::new();
     for relay in relays {
         let url = relay.url();
+        if Dialect::INVALID.contains(&relay.options().dialect) {
+            continue;
+        }
         for json in relay.held_events() {
             if is_archivable(&json)
                 && let Ok(event) = serde_json::from_str::<Value>(&json)
@@ -82,6 +85,97 @@ pub fn expected<'a>(relays: impl IntoIterator<Item = &'a RelayHandle>) -> BTreeS
         }
     }
     pairs
+}
+
+/// Makes relays known to the archive, without a validator.
+///
+/// # Panics
+/// When they are known already.
+pub async fn enrol<'a>(client: &Client, relays: impl IntoIterator<Item = &'a RelayHandle>) {
+    for relay in relays {
+        client
+            .execute("INSERT INTO bigbrotr.relay (url, network) VALUES ($1, 'clearnet')", &[&relay.url()])
+            .await
+            .expect("enrolled");
+    }
+}
+
+/// `created_at` of everything these relays hold, by id.
+pub fn times<'a>(relays: impl IntoIterator<Item = &'a RelayHandle>) -> HashMap<String, i64> {
+    let events = relays.into_iter().flat_map(RelayHandle::held_events);
+    let events = events.filter_map(|json| serde_json::from_str::<Value>(&json).ok());
+    events.filter_map(|event| Some((event["id"].as_str()?.to_owned(), event["created_at"].as_i64()?))).collect()
+}
+
+/// What the archive says of a second of a relay from which it lacks something.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hole {
+    /// `relay.url`.
+    pub relay: String,
+    /// Unix seconds.
+    pub created_at: i64,
+    /// `coverage.state` of that second, if the ledger has one.
+    pub state: Option<String>,
+    /// `relay_sync.last_error`.
+    pub last_error: Option<String>,
+}
+
+impl Hole {
+    /// Whether the archive admits it: the second has a state other than complete or, without one, the relay's last
+    /// error says why.
+    pub fn is_admitted(&self) -> bool {
+        self.state.as_ref().map_or(self.last_error.is_some(), |state| state != "complete")
+    }
+}
+
+/// The seconds of all expected pairs that are not archived.
+///
+/// # Panics
+/// When the query fails.
+pub async fn holes(client: &Client, expected: &BTreeSet<Pair>, times: &HashMap<String, i64>) -> BTreeSet<Hole> {
+    let archived = archived(client).await;
+    let missing = expected.difference(&archived);
+    let seconds: BTreeSet<(&str, i64)> =
+        missing.map(|(id, relay)| (relay.as_str(), times.get(id).copied().unwrap_or(-1))).collect();
+    let (relays, at): (Vec<_>, Vec<_>) = seconds.into_iter().unzip();
+    let rows = client
+        .query(
+            "SELECT u.url, u.at, (SELECT min(c.state::text) FROM bigbrotr.coverage c WHERE c.relay_id = r.id AND c.ranges @> u.at), s.last_error \
+             FROM unnest($1::text[], $2::bigint[]) AS u(url, at) LEFT JOIN bigbrotr.relay r ON r.url = u.url \
+             LEFT JOIN bigbrotr.relay_sync s ON s.relay_id = r.id",
+            &[&relays, &at],
+        )
+        .await
+        .expect("ledger");
+    let hole = |row: &tokio_postgres::Row| Hole {
+        relay: row.get(0),
+        created_at: row.get(1),
+        state: row.get(2),
+        last_error: row.get(3),
+    };
+    rows.iter().map(hole).collect()
+}
+
+/// Events of the archive that should not be there: ids or signatures do not hold, or an id is there twice.
+///
+/// # Panics
+/// When the query fails.
+pub async fn forged(client: &Client) -> Vec<String> {
+    let rows = client
+        .query("SELECT bigbrotr.event_json(e), encode(e.id, 'hex') FROM bigbrotr.event AS e", &[])
+        .await
+        .expect("events");
+    let mut seen = BTreeSet::new();
+    let mut forged = Vec::new();
+    for row in rows {
+        let (json, id): (String, String) = (row.get(0), row.get(1));
+        let is_exact = serde_json::from_str::<Value>(&json)
+            .is_ok_and(|event| event["id"] == id.as_str() && signed::verify(&event).is_ok());
+        if !is_exact || !seen.insert(id) {
+            forged.push(json);
+        }
+    }
+    forged
 }
 
 /// Every event–relay pair it does hold.

@@ -146,7 +146,7 @@ impl Request {
                 None
             }
             // Nothing of this ends or feeds an answer.
-            Said::Ok { .. } | Said::Else | Said::Broken(_) => None,
+            Said::Ok { .. } | Said::NegMsg(_) | Said::NegErr(..) | Said::Else | Said::Broken(_) => None,
         }
     }
 }

@@ -75,11 +75,13 @@ impl Session<'_> {
                 self.settle(&mut pending).await?;
                 return Ok(Some(Stop::broken(error)));
             }
-            let Some(filter) = window.filter(&self.tools.config.sync_filter) else {
+            let Some(mut filter) = window.filter(&self.tools.config.sync_filter) else {
                 let progress = pager.answer(Answer::NOTHING);
                 self.record(&progress, Answer::NOTHING.end, Inbox::default(), left, &mut pending).await?;
                 continue;
             };
+            // A relay may answer a filter without any condition by nothing at all (nostr-relay 1.14 does).
+            filter.since.get_or_insert(0);
             let mut request = Request::new(&self.tools.config, filter);
             if let Err(error) = request.send(link).await {
                 self.settle(&mut pending).await?;
@@ -109,6 +111,9 @@ impl Session<'_> {
                     pending = Some(self.hand_over(received, Vec::new()).await?);
                     continue;
                 }
+            }
+            if let Some(watch) = &mut self.watch {
+                watch.look(&request.items);
             }
             if matches!(end, End::Eose { .. }) {
                 patience = Patience { answered: true, errors: 0 };
@@ -217,13 +222,18 @@ impl Session<'_> {
         received: Inbox,
         coverage: Vec<(&'static str, String)>,
     ) -> Result<Pending, Failure> {
-        let cover = (!coverage.is_empty()).then(|| {
+        let cover = self.cover_call(coverage);
+        self.hand_over_with(received, cover).await
+    }
+
+    /// The statement that enters states with their ranges into the ledger; `None`: there is nothing to enter.
+    pub fn cover_call(&self, coverage: Vec<(&'static str, String)>) -> Option<Call> {
+        (!coverage.is_empty()).then(|| {
             let (states, ranges) =
                 coverage.into_iter().map(|(state, ranges)| (Some(state.to_owned()), Some(ranges))).unzip();
             let hash = Value::Bytea(Some(self.tools.filter_hash.to_vec()));
             Call::new(COVER, vec![Value::Int(self.id), hash, Value::TextArray(states), Value::TextArray(ranges)])
-        });
-        self.hand_over_with(received, cover).await
+        })
     }
 
     /// Hands events over, with a statement for their transaction.

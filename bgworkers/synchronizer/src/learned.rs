@@ -1,6 +1,8 @@
 //! What earlier passes learned of a relay (`relay_sync.learned`).
 
+use bigbrotr_nips::nip77::NegSupport;
 use bigbrotr_nips::paging::RelayLimits;
+use bigbrotr_nips::recheck::Rechecks;
 use serde::{Deserialize, Serialize};
 
 /// Smallest `limit` asked of a relay that breaks off or wants less.
@@ -28,6 +30,14 @@ pub struct Learned {
     pub key: Option<String>,
     /// Pause between two requests, milliseconds.
     pub pace_ms: u32,
+    /// Whether and since when it speaks NIP-77.
+    pub negentropy: NegSupport,
+    /// When what is complete is looked at again.
+    pub rechecks: Rechecks,
+    /// Events its last comparison named and it did not send.
+    pub withheld: u64,
+    /// Some of them, in hex.
+    pub withheld_ids: Vec<String>,
     /// Until when no live subscription is tried, unix seconds.
     pub no_live_until: i64,
     /// Why.

@@ -18,6 +18,8 @@ mod learned;
 mod link;
 mod live;
 mod pool;
+mod recheck;
+mod reconcile;
 mod session;
 mod tally;
 mod verdict;

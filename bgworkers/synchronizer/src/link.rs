@@ -36,6 +36,10 @@ pub enum Said {
         /// Why not.
         message: String,
     },
+    /// A message of the NIP-77 session of that id, in hex.
+    NegMsg(String),
+    /// Its end by the relay: why, and how many records it would compare.
+    NegErr(String, Option<u64>),
     /// Something for somebody else, or for nobody.
     Else,
     /// The connection is of no use any more.
@@ -181,6 +185,10 @@ impl Link {
             Ok(RelayMessage::Auth { challenge }) => {
                 self.auth.challenged(&challenge);
                 Said::Else
+            }
+            Ok(RelayMessage::NegMsg { sub: of, hex }) if sub == Some(of.as_ref()) => Said::NegMsg(hex.into_owned()),
+            Ok(RelayMessage::NegErr { sub: of, reason, max }) if sub == Some(of.as_ref()) => {
+                Said::NegErr(reason.into_owned(), max)
             }
             Ok(_) | Err(_) => Said::Else,
         }

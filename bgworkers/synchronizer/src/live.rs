@@ -51,8 +51,9 @@ impl Link {
     /// # Errors
     /// When the connection broke meanwhile.
     pub async fn open_live(&mut self) -> Result<Option<End>, DialError> {
-        // One stored event: `limit: 0` is read as "no limit" or as an error by older relays.
-        let filter = Filter { limit: Some(1), ..self.config.sync_filter.clone() }.to_json();
+        // One stored event: `limit: 0` is read as "no limit" or as an error by older relays. Some answer nothing to a filter
+        // without any condition.
+        let filter = Filter { since: Some(0), limit: Some(1), ..self.config.sync_filter.clone() }.to_json();
         let mut end = End::Timeout;
         for _ in 0..TRIES {
             let id = fresh_id();
@@ -106,7 +107,7 @@ impl Link {
                     }
                 }
                 Some(Said::Item(_) | Said::Stray) => empty = false,
-                Some(Said::Ok { .. } | Said::Else) => {}
+                Some(Said::Ok { .. } | Said::NegMsg(_) | Said::NegErr(..) | Said::Else) => {}
             }
         };
         Ok((end, empty))
@@ -130,6 +131,8 @@ struct Stay {
     /// The number of a ping under way, when it was sent (unix seconds) and until when it may be answered.
     ping: Option<(u64, i64, Instant)>,
     claim_at: Instant,
+    /// Somebody asked for a look at the last hours.
+    look_again: bool,
     received_before: u64,
 }
 
@@ -141,6 +144,7 @@ impl Session<'_> {
             proven: None,
             ping: None,
             claim_at: Instant::now() + self.first_claim(link),
+            look_again: false,
             received_before: self.outcome.received,
         };
         let mut asked = self.tools.asked.subscribe();
@@ -166,7 +170,10 @@ impl Session<'_> {
                     return Ok(Left::Evicted);
                 }
                 // run_service(): now rather than later.
-                Ok(()) = asked.changed() => if stay.proven.is_some() { stay.claim_at = Instant::now() },
+                Ok(()) = asked.changed() => if stay.proven.is_some() {
+                    stay.claim_at = Instant::now();
+                    stay.look_again = true;
+                },
             }
             if link.live.is_none() {
                 // The relay closed it; when it does so again and again, polling is what it wants.
@@ -194,6 +201,12 @@ impl Session<'_> {
                             Err(stop) => return Ok(Left::Stopped(stop)),
                         }
                     }
+                    if let Some(stop) = self.look_while_listening(link, &mut stay).await? {
+                        return Ok(Left::Stopped(stop));
+                    }
+                    if link.live.is_none() {
+                        return Ok(Left::Lost);
+                    }
                     match link.ping().await {
                         Ok(number) => stay.ping = Some((number, now(), Instant::now() + self.pong_patience())),
                         Err(_) => return Ok(Left::Lost),
@@ -202,6 +215,21 @@ impl Session<'_> {
                 _ => {}
             }
         }
+    }
+
+    /// Re-checks that are due, or asked for, over the same connection.
+    async fn look_while_listening(&mut self, link: &mut Link, stay: &mut Stay) -> Result<Option<Stop>, Failure> {
+        if std::mem::take(&mut stay.look_again) {
+            return Box::pin(self.recheck_recent(link)).await;
+        }
+        if !self.recheck_is_due() {
+            return Ok(None);
+        }
+        // A few at a time; who finds no place looks with its next claim.
+        let Ok(_place) = self.tools.rechecks.try_acquire() else { return Ok(None) };
+        let stop = Box::pin(self.recheck(link)).await?;
+        self.note_live().await?;
+        Ok(stop)
     }
 
     /// What had arrived just before the subscription began may have become readable a little later: the newest stretch

@@ -34,7 +34,10 @@ const SHARED: Duration = Duration::from_secs(3600);
 /// Hosts remembered as such.
 const MOST_SHARED: usize = 10_000;
 
-const CLAIM: &str = "SELECT relay_id, url, learned, failures, max_limit, novelty \
+/// Sessions that look again while they listen.
+const MOST_RECHECKS: usize = 8;
+
+const CLAIM: &str = "SELECT relay_id, url, learned, failures, max_limit, novelty, software \
      FROM bigbrotr.claim_relays($1, $2, $3, $4, $5)";
 const ENROL: &str = "SELECT bigbrotr.enrol_relays()";
 const RETURN: &str = "SELECT bigbrotr.return_relays($1)";
@@ -82,6 +85,7 @@ impl Pool {
             signer,
             live: Budget::new(config.live_connections),
             tally: Tally::default(),
+            rechecks: Semaphore::new(MOST_RECHECKS),
             asked: watch::channel(0).0,
         });
         Self {
@@ -288,6 +292,7 @@ fn relay(row: &Row) -> Result<Relay, ServiceError> {
         failures: u32::try_from(row.int(3)?).unwrap_or(0),
         max_limit: row.opt_int(4)?.and_then(|limit| u32::try_from(limit).ok()).filter(|limit| *limit > 0),
         novelty: row.float(5)?,
+        software: row.opt_text(6)?.unwrap_or_default().to_owned(),
     })
 }
 

@@ -9,7 +9,7 @@ use bigbrotr_models::{Ranges, RelayUrl, RelayUrlError, Signer};
 use bigbrotr_nips::nip01::ClosePrefix;
 use bigbrotr_nips::paging::{End, Pager, Reason};
 use bigbrotr_utils::{Dialer, HostPermit};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::archivist::Archivist;
 use crate::auth::Auth;
@@ -18,6 +18,7 @@ use crate::learned::{Learned, MIN_PAGE_LIMIT};
 use crate::link::Link;
 use crate::live::Left;
 use crate::now;
+use crate::recheck::Watch;
 use crate::tally::{Outcome, Tally};
 use crate::verdict::{Ending, StopCause};
 pub use crate::verdict::{Failure, Stop};
@@ -55,6 +56,8 @@ pub struct Tools {
     pub live: Budget,
     /// Sums.
     pub tally: Tally,
+    /// Re-checks of sessions that otherwise only listen.
+    pub rechecks: Semaphore,
     /// Changes when somebody calls `run_service()`.
     pub asked: watch::Sender<u64>,
 }
@@ -73,6 +76,8 @@ pub struct Relay {
     pub max_limit: Option<u32>,
     /// New events per request lately.
     pub novelty: f64,
+    /// NIP-11 software and version, as one text.
+    pub software: String,
 }
 
 /// What a session occupies.
@@ -104,6 +109,10 @@ pub struct Session<'a> {
     pub(crate) progressed: bool,
     /// The last thing the relay said.
     pub(crate) last_notice: Option<String>,
+    /// NIP-11 software and version.
+    pub(crate) software: String,
+    /// What a re-check is to notice; `None`: nothing.
+    pub(crate) watch: Option<Watch>,
     place: Place,
     /// `page_limit` at the beginning.
     most: u32,
@@ -125,6 +134,8 @@ pub async fn run(relay: Relay, place: Place, tools: &Tools) -> Option<String> {
         novelty: relay.novelty,
         progressed: false,
         last_notice: None,
+        software: relay.software,
+        watch: None,
         place,
         most,
         counted: Outcome::default(),
@@ -222,6 +233,12 @@ impl Session<'_> {
         if let Some(stop) = stopped? {
             return Ok(Ended::Stopped(stop));
         }
+        if let Some(stop) = Box::pin(self.reconcile_stuck(link, left)).await? {
+            return Ok(Ended::Stopped(stop));
+        }
+        if let Some(stop) = Box::pin(self.recheck(link)).await? {
+            return Ok(Ended::Stopped(stop));
+        }
         if link.live.is_none() {
             return Ok(Ended::Done);
         }
@@ -230,11 +247,17 @@ impl Session<'_> {
             return Ok(Ended::Done);
         };
         self.forget_limits();
+        self.note_live().await?;
+        self.place.slot = None;
+        self.stay(link, &ticket).await.map(Ended::Live)
+    }
+
+    /// Enters what was learned, and that the session stays.
+    pub(crate) async fn note_live(&self) -> Result<(), Failure> {
         let learned = Value::Text(serde_json::to_string(&self.learned).ok());
         let args = vec![Value::Int(self.id), learned, Value::BigInt(self.horizon)];
         self.tools.context.store.call(IS_LIVE, args).await?;
-        self.place.slot = None;
-        self.stay(link, &ticket).await.map(Ended::Live)
+        Ok(())
     }
 
     fn wants_live(&self) -> bool {

@@ -47,6 +47,12 @@ impl Filter {
         Ok(filter)
     }
 
+    /// Whether it names nothing but `limit`.
+    pub fn is_unconditional(&self) -> bool {
+        let Self { ids, authors, kinds, tags, since, until, limit: _ } = self;
+        ids.is_none() && authors.is_none() && kinds.is_none() && tags.is_empty() && since.is_none() && until.is_none()
+    }
+
     /// Elements of its longest list.
     pub fn longest_list(&self) -> usize {
         let fixed = [self.ids.as_ref().map(HashSet::len), self.authors.as_ref().map(HashSet::len)];

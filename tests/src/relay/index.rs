@@ -93,6 +93,7 @@ impl Index {
         let mut page = Page::default();
         for filter in filters {
             let asked = match filter.limit {
+                _ if options.accepts.only_with_condition && filter.is_unconditional() => Some(0),
                 _ if options.limit_ignored => None,
                 Some(0) if options.accepts.limit_zero == LimitZero::Ignored => options.default_limit,
                 None if options.accepts.missing_limit == MissingLimit::Empty => Some(0),

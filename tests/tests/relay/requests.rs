@@ -136,6 +136,14 @@ async fn a_limit_of_zero_or_none_is_a_matter_of_taste() {
 }
 
 #[tokio::test]
+async fn filters_without_a_condition_can_match_nothing() {
+    let (relay, mut client) = well_behaved().await;
+    relay.update(|options| options.accepts.only_with_condition = true);
+    assert_eq!(client.times(json!({"limit": 5})).await.len(), 0);
+    assert_eq!(client.times(json!({"limit": 5, "since": 0})).await.len(), 5);
+}
+
+#[tokio::test]
 async fn requests_are_counted_by_the_second() {
     let (relay, mut client) = well_behaved().await;
     relay.update(|options| options.accepts.requests_per_second = Some(3));

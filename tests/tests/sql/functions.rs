@@ -10,6 +10,7 @@ use crate::support::{database, event, id, quote, refusal, rows, text};
 const CALLS: &[(&str, &str)] = &[
     ("add_candidates(text[],text)", "add_candidates(ARRAY['wss://nos.lol'], 'event')"),
     ("add_relay(text)", "add_relay('wss://nos.lol')"),
+    ("add_seen(integer,bytea[],bigint[])", "add_seen(1, '{}', '{}')"),
     ("add_sightings(integer,bigint[],bigint[])", "add_sightings(1, '{1700000000}', '{1}')"),
     ("address_target(integer,bytea,text)", "address_target(30023, '\\x00', 'd')"),
     ("analyze_next()", "analyze_next()"),
@@ -72,6 +73,7 @@ const CALLS: &[(&str, &str)] = &[
     ("filter_limit(text)", "filter_limit('{\"limit\": 1}')"),
     ("finder_advance(bigint)", "finder_advance(1)"),
     ("finder_batch(integer)", "finder_batch(10)"),
+    ("held_items(integer,text,bigint,bigint,integer)", "held_items(1, '{}', 0, 5, 10)"),
     ("is_blocked(text)", "is_blocked('wss://nos.lol')"),
     ("json_path_values(text,text)", "json_path_values('[\"a\"]', '$[*]')"),
     ("json_string(jsonb,text)", "json_string('{\"a\": \"b\"}', 'a')"),
@@ -116,6 +118,7 @@ const CALLS: &[(&str, &str)] = &[
     ("release_candidates()", "release_candidates()"),
     ("release_checks()", "release_checks()"),
     ("release_leases()", "release_leases()"),
+    ("relay_holdings(integer)", "relay_holdings(1)"),
     ("relay_is_live(integer,text,bigint)", "relay_is_live(1, '{}', 5)"),
     (
         "release_relay(integer,boolean,text,bigint,double precision,double precision,integer,text)",

@@ -14,6 +14,8 @@ pub struct Accepts {
     pub filters: Option<usize>,
     /// REQs a second and connection; more are `rate-limited:`.
     pub requests_per_second: Option<u32>,
+    /// Filters that name nothing but `limit` match nothing (nostr-relay of PyPI).
+    pub only_with_condition: bool,
     /// Filters with `limit: 0`.
     pub limit_zero: LimitZero,
     /// Filters without `limit`.
