@@ -244,7 +244,7 @@ BEGIN
   EXECUTE format(
     $q$
     WITH newest AS (
-      SELECT e.seq, e.created_at, e.id FROM bigbrotr.event AS e
+      SELECT e.seq, e.created_at, e.id FROM bigbrotr.stored_event AS e
       WHERE e.created_at BETWEEN $2 AND $3 AND (%s)
       ORDER BY e.created_at DESC, e.id DESC LIMIT $4
     ), seen AS (
@@ -269,8 +269,7 @@ CREATE FUNCTION bigbrotr.add_seen(relay_id integer, ids bytea[], created_ats big
   AS $$
     SELECT bigbrotr.add_sightings($1, array_agg(u.created_at), array_agg(known.seq))
     FROM unnest($2, $3) AS u (id, created_at)
-    CROSS JOIN LATERAL (
-      SELECT e.seq FROM bigbrotr.event AS e WHERE e.created_at = u.created_at AND e.id = u.id LIMIT 1) AS known
+    CROSS JOIN LATERAL (SELECT e.seq FROM bigbrotr.stored_event AS e WHERE e.id = u.id LIMIT 1) AS known
     HAVING count(*) > 0
   $$;
 COMMENT ON FUNCTION bigbrotr.add_seen(integer, bytea[], bigint[]) IS
