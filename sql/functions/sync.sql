@@ -13,6 +13,8 @@ BEGIN
   -- A look-up each: NOT EXISTS would be planned as a join with the whole table.
   WHERE (SELECT s.relay_id FROM bigbrotr.relay_sync AS s WHERE s.relay_id = r.id) IS NULL
   ON CONFLICT DO NOTHING;
+  -- Somebody changed by hand when a relay is due.
+  UPDATE bigbrotr.relay_sync AS s SET queue_at = s.next_attempt_at WHERE s.queue_at > s.next_attempt_at;
   IF asked THEN
     -- By run_service(): whoever only waits for the next interval is due.
     UPDATE bigbrotr.relay_sync AS s SET next_attempt_at = now(), queue_at = least(s.queue_at, now())

@@ -30,6 +30,8 @@ CREATE TABLE bigbrotr.relay_sync (
   last_error      text
 );
 CREATE INDEX relay_sync_queue_at_idx ON bigbrotr.relay_sync (queue_at);
+-- Empty but for rows changed by hand.
+CREATE INDEX relay_sync_misplaced_idx ON bigbrotr.relay_sync (queue_at) WHERE queue_at > next_attempt_at;
 COMMENT ON TABLE bigbrotr.relay_sync IS
   'How the synchronizer gets on with each relay. Apart from coverage, so that a heartbeat never rewrites ranges.';
 COMMENT ON COLUMN bigbrotr.relay_sync.relay_id IS 'relay.id.';
