@@ -10,8 +10,11 @@ BEGIN
   -- The newest relays may have no row yet; enrol_relays() looks at all of them, less often.
   INSERT INTO bigbrotr.relay_sync (relay_id)
   SELECT r.id FROM (SELECT n.id FROM bigbrotr.relay AS n ORDER BY n.id DESC LIMIT 200) AS r
-  WHERE NOT EXISTS (SELECT FROM bigbrotr.relay_sync AS s WHERE s.relay_id = r.id)
+  -- A look-up each: NOT EXISTS would be planned as a join with the whole table.
+  WHERE (SELECT s.relay_id FROM bigbrotr.relay_sync AS s WHERE s.relay_id = r.id) IS NULL
   ON CONFLICT DO NOTHING;
+  -- Somebody changed by hand when a relay is due.
+  UPDATE bigbrotr.relay_sync AS s SET queue_at = s.next_attempt_at WHERE s.queue_at > s.next_attempt_at;
   IF asked THEN
     -- By run_service(): whoever only waits for the next interval is due.
     UPDATE bigbrotr.relay_sync AS s SET next_attempt_at = now(), queue_at = least(s.queue_at, now())
@@ -137,7 +140,7 @@ CREATE FUNCTION bigbrotr.relay_is_live(relay_id integer, learned text, horizon b
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
     UPDATE bigbrotr.relay_sync AS s
-    SET learned = $2::jsonb, horizon = $3, failures = 0, last_synced_at = now(), last_error = NULL,
+    SET learned = $2::jsonb, horizon = $3, failures = 0, last_synced_at = now(), next_attempt_at = now(), last_error = NULL,
         live_since = coalesce(s.live_since, now())
     WHERE s.relay_id = $1 AND s.leased_by = pg_backend_pid()
   $$;
@@ -149,7 +152,7 @@ CREATE FUNCTION bigbrotr.cover_live(relay_id integer, filter_hash bytea, ranges 
   AS $$
 BEGIN
   PERFORM bigbrotr.cover(cover_live.relay_id, cover_live.filter_hash, ARRAY['complete'], ARRAY[cover_live.ranges]);
-  UPDATE bigbrotr.relay_sync AS s SET horizon = cover_live.horizon, last_synced_at = now()
+  UPDATE bigbrotr.relay_sync AS s SET horizon = cover_live.horizon, last_synced_at = now(), next_attempt_at = now()
   WHERE s.relay_id = cover_live.relay_id AND s.leased_by = pg_backend_pid();
 END
 $$;

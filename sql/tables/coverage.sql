@@ -30,6 +30,8 @@ CREATE TABLE bigbrotr.relay_sync (
   last_error      text
 );
 CREATE INDEX relay_sync_queue_at_idx ON bigbrotr.relay_sync (queue_at);
+-- Empty but for rows changed by hand.
+CREATE INDEX relay_sync_misplaced_idx ON bigbrotr.relay_sync (queue_at) WHERE queue_at > next_attempt_at;
 COMMENT ON TABLE bigbrotr.relay_sync IS
   'How the synchronizer gets on with each relay. Apart from coverage, so that a heartbeat never rewrites ranges.';
 COMMENT ON COLUMN bigbrotr.relay_sync.relay_id IS 'relay.id.';
@@ -37,7 +39,7 @@ COMMENT ON COLUMN bigbrotr.relay_sync.learned IS 'What was learned of its answer
 COMMENT ON COLUMN bigbrotr.relay_sync.horizon IS 'Upper end (exclusive, unix seconds) of what the last pass could call complete.';
 COMMENT ON COLUMN bigbrotr.relay_sync.leased_until IS 'A synchronizer is at it until then; NULL: nobody.';
 COMMENT ON COLUMN bigbrotr.relay_sync.leased_by IS 'Process id of that synchronizer.';
-COMMENT ON COLUMN bigbrotr.relay_sync.next_attempt_at IS 'When it is due again.';
+COMMENT ON COLUMN bigbrotr.relay_sync.next_attempt_at IS 'When it is due again; while it is live, when it was last heard of.';
 COMMENT ON COLUMN bigbrotr.relay_sync.queue_at IS
   'Its place among those that are due: next_attempt_at, less a head start of up to an hour for relays never asked, with gaps, or with much that was new lately.';
 COMMENT ON COLUMN bigbrotr.relay_sync.failures IS 'Passes that failed since the last good one.';

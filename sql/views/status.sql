@@ -89,6 +89,55 @@ COMMENT ON COLUMN bigbrotr.coverage_gap.relay_url IS 'relay.url.';
 COMMENT ON COLUMN bigbrotr.coverage_gap.gap IS
   'Half-open ranges of created_at between bigbrotr.sync_since and where the last pass ended that are not known complete; {}: nothing.';
 
+CREATE VIEW bigbrotr.sync_status AS
+SELECT
+  r.url,
+  CASE
+    WHEN r.state <> 'active' THEN 'off'
+    WHEN y.live_since IS NOT NULL THEN 'live'
+    WHEN y.leased_until > pg_catalog.now() THEN 'syncing'
+    WHEN y.next_attempt_at > pg_catalog.now() + pg_catalog.make_interval(hours => 2) THEN 'parked'
+    WHEN y.failures > 0 THEN 'backoff'
+    ELSE 'waiting'
+  END AS state,
+  y.live_since,
+  y.last_synced_at,
+  y.next_attempt_at,
+  y.failures,
+  y.last_error,
+  y.novelty,
+  y.requests,
+  y.received,
+  y.archived,
+  w.incomplete,
+  y.learned ->> 'no_live' AS no_live,
+  (y.learned -> 'negentropy' ->> 'proven')::boolean AS negentropy
+FROM bigbrotr.relay AS r
+LEFT JOIN bigbrotr.relay_sync AS y ON y.relay_id = r.id
+CROSS JOIN (SELECT bigbrotr.sync_filter_hash() AS filter_hash OFFSET 0) AS f
+LEFT JOIN LATERAL (
+  SELECT pg_catalog.jsonb_object_agg(k.state, k.ranges::text) AS incomplete
+  FROM bigbrotr.coverage AS k
+  WHERE k.relay_id = r.id AND k.filter_hash = f.filter_hash AND k.state <> 'complete'
+) AS w ON true;
+COMMENT ON VIEW bigbrotr.sync_status IS 'How the synchronizer gets on with each relay.';
+COMMENT ON COLUMN bigbrotr.sync_status.url IS 'relay.url.';
+COMMENT ON COLUMN bigbrotr.sync_status.state IS
+  'live: subscribed to what arrives; syncing: being read; waiting: for its turn; backoff: after a failure, for a while; parked: for hours or days; off: not active.';
+COMMENT ON COLUMN bigbrotr.sync_status.live_since IS 'Since when it is subscribed to; NULL: it is not.';
+COMMENT ON COLUMN bigbrotr.sync_status.last_synced_at IS 'When it was last known to have nothing more; NULL: never.';
+COMMENT ON COLUMN bigbrotr.sync_status.next_attempt_at IS 'When it is due again.';
+COMMENT ON COLUMN bigbrotr.sync_status.failures IS 'Passes that failed since the last good one.';
+COMMENT ON COLUMN bigbrotr.sync_status.last_error IS 'Why the last pass did not end well; NULL: it did.';
+COMMENT ON COLUMN bigbrotr.sync_status.novelty IS 'New events per request lately.';
+COMMENT ON COLUMN bigbrotr.sync_status.requests IS 'Requests sent, ever.';
+COMMENT ON COLUMN bigbrotr.sync_status.received IS 'Events received, copies included, ever.';
+COMMENT ON COLUMN bigbrotr.sync_status.archived IS 'Of those, events that were new to the archive.';
+COMMENT ON COLUMN bigbrotr.sync_status.incomplete IS
+  'What was asked for and not got, by reason: ranges of created_at for each state of coverage but complete; NULL: nothing.';
+COMMENT ON COLUMN bigbrotr.sync_status.no_live IS 'Why it was last used without a live subscription; NULL: it never was.';
+COMMENT ON COLUMN bigbrotr.sync_status.negentropy IS 'Whether it was seen to speak NIP-77; NULL: not tried.';
+
 CREATE VIEW bigbrotr.stat_workers AS
 SELECT
   w.database, w.service, w.worker, w.pid, w.state, w.activity, w.items, w.cycles, w.errors, w.last_error,

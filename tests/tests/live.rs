@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bigbrotr_tests::cluster::rss_anon;
 use bigbrotr_tests::relay::{Live, LiveEnd};
 use bigbrotr_tests::truth::{archive_options, expected, wait_until_archived};
 use bigbrotr_tests::{Cluster, Generator, Relay, RelayHandle, RelayOptions, Spec, Store, generate};
@@ -146,6 +147,24 @@ async fn thirty_relays_share_five_seats_and_all_are_heard() {
     }
     let live: i64 = client.query_one(LIVE, &[]).await.expect("a row").get(0);
     assert_eq!(live, 5);
+}
+
+#[tokio::test]
+async fn a_session_that_listens_takes_little_memory() {
+    let (cluster, client) = start(&[]).await;
+    let pid = "SELECT pid FROM bigbrotr.stat_workers WHERE service = 'synchronizer' AND pid IS NOT NULL";
+    let few: Vec<RelayHandle> = (0..20).map(|n| relay(500 + n, 5, RelayOptions::default())).collect();
+    enrol(&client, &few).await;
+    wait_for_live(&cluster, &client, 20).await;
+    let pid: i32 = client.query_one(pid, &[]).await.expect("a worker").get(0);
+    let memory = || rss_anon(u32::try_from(pid).expect("a process")).expect("a size");
+    let before = memory();
+    let more: Vec<RelayHandle> = (0..120).map(|n| relay(600 + n, 5, RelayOptions::default())).collect();
+    enrol(&client, &more).await;
+    wait_for_live(&cluster, &client, 140).await;
+    let each = memory().saturating_sub(before) / 120;
+    println!("{each} bytes for each session, {before} before");
+    assert!(each < 150_000, "{each} bytes for each session");
 }
 
 #[tokio::test]

@@ -68,6 +68,11 @@ async fn the_most_useful_come_first_and_nobody_starves() {
     assert_eq!(claim(&client, 3, "").await, order[..3]);
     assert_eq!(claim(&client, 10, "").await, order[3..]);
     assert_eq!(claim(&client, 10, "").await, [""; 0]);
+    client
+        .batch_execute("UPDATE bigbrotr.relay_sync SET next_attempt_at = now() WHERE leased_by IS NULL")
+        .await
+        .expect("by hand");
+    assert_eq!(claim(&client, 10, "").await.len(), 2, "whoever is made due by hand is due");
 }
 
 #[tokio::test]

@@ -83,9 +83,12 @@ impl Inbox {
 
     /// Whether it should be handed over now.
     pub fn is_full(&self) -> bool {
-        self.events.len() >= PART_EVENTS
-            || self.bytes >= PART_BYTES
-            || self.since.is_some_and(|since| since.elapsed() >= PART_AGE)
+        self.is_crowded() || self.since.is_some_and(|since| since.elapsed() >= PART_AGE)
+    }
+
+    /// Whether there are as many events as are handed over at a time.
+    pub fn is_crowded(&self) -> bool {
+        self.events.len() >= PART_EVENTS || self.bytes >= PART_BYTES
     }
 
     /// Whether more came than anybody who reads with care would let pile up.

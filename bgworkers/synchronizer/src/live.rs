@@ -106,7 +106,13 @@ impl Link {
                         break noticed.map_or(End::Timeout, End::Closed);
                     }
                 }
-                Some(Said::Item(_) | Said::Stray) => empty = false,
+                Some(Said::Item(_) | Said::Stray) => {
+                    empty = false;
+                    // One event was asked for.
+                    if self.inbox.is_crowded() {
+                        break End::Overflow;
+                    }
+                }
                 Some(Said::Ok { .. } | Said::NegMsg(_) | Said::NegErr(..) | Said::Else) => {}
             }
         };

@@ -8,7 +8,7 @@ use bigbrotr_core::{Config, Context, Value};
 use bigbrotr_models::{Ranges, RelayUrl, RelayUrlError, Signer};
 use bigbrotr_nips::nip01::ClosePrefix;
 use bigbrotr_nips::paging::{End, Pager, Reason};
-use bigbrotr_utils::{Dialer, HostPermit};
+use bigbrotr_utils::{DialError, Dialer, HostPermit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::archivist::Archivist;
@@ -213,6 +213,7 @@ impl Session<'_> {
                         self.last_notice = link.notice.take();
                         return Ok(Ended::Stopped(Stop { reason: Reason::Closed, cause: StopCause::Closed(prefix) }));
                     }
+                    End::Overflow => self.learned.without_live(now(), DAY, "events without end"),
                     End::Timeout => self.learned.without_live(now(), DAY, "no EOSE"),
                     End::Closed(ClosePrefix::Unsupported | ClosePrefix::Invalid) => {
                         let why = link.notice.clone().unwrap_or_default();
@@ -221,7 +222,13 @@ impl Session<'_> {
                     // History will tell what it means.
                     _ => {}
                 },
-                Err(error) => return Ok(Ended::Stopped(Stop::broken(error))),
+                Err(error) => {
+                    if matches!(error, DialError::Oversize { .. } | DialError::Protocol(_)) {
+                        // What it sends beside the answer breaks the connection; history has ways around that.
+                        self.learned.without_live(now(), DAY, &error.to_string());
+                    }
+                    return Ok(Ended::Stopped(Stop::broken(error)));
+                }
             }
         }
         self.horizon = self.lagging(now());
