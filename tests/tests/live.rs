@@ -70,6 +70,15 @@ async fn what_arrives_is_entered_into_coverage_without_asking_again() {
     let relay = relay(2, 100, RelayOptions::default());
     enrol(&client, [&relay]).await;
     wait_for_live(&cluster, &client, 1).await;
+    // Until it has shown that it delivers, pages are read beside it.
+    let mut generator = Generator::new(97);
+    let believed = "SELECT (learned ->> 'live_proofs')::int >= 3 FROM bigbrotr.relay_sync";
+    let until = Instant::now() + DEADLINE;
+    while !client.query_one(believed, &[]).await.expect("a row").get::<_, Option<bool>>(0).unwrap_or(false) {
+        assert!(Instant::now() < until, "never believed");
+        relay.add(&generator.event(1, generate::now(), &[], "a proof"));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
     let horizon: i64 = client.query_one("SELECT horizon FROM bigbrotr.relay_sync", &[]).await.expect("a row").get(0);
     let later = format!("SELECT horizon > {} FROM bigbrotr.relay_sync", horizon + 4);
     cluster.wait_for(&client, &later, DEADLINE, "the first claims").await;
@@ -89,6 +98,25 @@ async fn what_arrives_is_entered_into_coverage_without_asking_again() {
         .expect("a row")
         .get(0);
     assert_eq!(ranges, 1, "claims must join");
+}
+
+#[tokio::test]
+async fn a_subscription_that_delivers_nothing_is_not_believed() {
+    let (cluster, client) = start(&[]).await;
+    let relay = relay(
+        20,
+        100,
+        RelayOptions { live: Live { lose_every: Some(1), ..Live::default() }, ..RelayOptions::default() },
+    );
+    enrol(&client, [&relay]).await;
+    wait_for_live(&cluster, &client, 1).await;
+    let mut generator = Generator::new(96);
+    for n in 0..5 {
+        relay.add(&generator.event(1, generate::now(), &[], &format!("not delivered {n}")));
+    }
+    wait_until_archived(&cluster, &client, &expected([&relay]), DEADLINE).await;
+    let given_up = "SELECT learned ->> 'no_live' LIKE '%loses events%' FROM bigbrotr.relay_sync";
+    cluster.wait_for(&client, given_up, DEADLINE, "the verdict on its subscription").await;
 }
 
 #[tokio::test]

@@ -42,9 +42,19 @@ pub struct Learned {
     pub no_live_until: i64,
     /// Why.
     pub no_live: Option<String>,
+    /// Stretches of time whose every event its live subscription delivered, as pages read afterwards showed.
+    pub live_proofs: u8,
 }
 
+/// Proofs after which a live subscription is believed.
+const BELIEVED: u8 = 3;
+
 impl Learned {
+    /// Whether what was delivered live is taken for all there was. Some relays never deliver anything.
+    pub fn believes_live(&self) -> bool {
+        self.live_proofs >= BELIEVED
+    }
+
     /// The relay said that it is asked too often: half the rate, half the limit.
     pub fn slow_down(&mut self, page_limit: u32) {
         self.pace_ms = self.pace_ms.saturating_mul(2).clamp(FIRST_PACE_MS, MAX_PACE_MS);
@@ -61,6 +71,7 @@ impl Learned {
 
     /// No live subscription for so many seconds.
     pub fn without_live(&mut self, now: i64, seconds: i64, why: &str) {
+        self.live_proofs = 0;
         self.no_live_until = now.saturating_add(seconds);
         self.no_live = Some(why.chars().take(200).filter(|c| !c.is_control()).collect());
     }

@@ -19,6 +19,7 @@ use crate::budget::Ticket;
 use crate::history::Pending;
 use crate::link::{Link, Said};
 use crate::now;
+use crate::recheck::Watch;
 use crate::session::{Failure, Session, Stop};
 
 /// How often what arrived is entered into coverage, at most.
@@ -40,6 +41,8 @@ pub struct Subscription {
     pub id: String,
     /// Events that came for it.
     pub delivered: u64,
+    /// As many of them as pages have confirmed.
+    pub claimed: u64,
     /// When all its stored events had come, unix seconds.
     pub began_at: i64,
 }
@@ -62,7 +65,7 @@ impl Link {
             let (ended, empty) = self.until_eose(&id).await?;
             end = ended;
             if matches!(end, End::Eose { .. }) {
-                self.live = Some(Subscription { id, delivered: 0, began_at: now() });
+                self.live = Some(Subscription { id, delivered: 0, claimed: 0, began_at: now() });
                 return Ok(None);
             }
             if !matches!(end, End::Closed(_)) {
@@ -200,11 +203,22 @@ impl Session<'_> {
                     return Ok(Left::Lost);
                 }
                 None if Instant::now() >= stay.claim_at => {
-                    if stay.proven.is_none() {
+                    if stay.proven.is_none() || !self.learned.believes_live() {
                         self.settle(&mut pending).await?;
+                        let was_read = stay.proven.is_some();
                         match self.read_top(link).await? {
                             Ok(proven) => stay.proven = Some(proven),
                             Err(stop) => return Ok(Left::Stopped(stop)),
+                        }
+                        if was_read && link.live.is_some() {
+                            // Pages have said what there is to say of this stretch.
+                            stay.claim_at = Instant::now() + jitter(self.period());
+                            stay.received_before = self.outcome.received;
+                            self.count(1).await?;
+                            ticket.rate(self.novelty);
+                            if !stay.look_again && !self.recheck_is_due() {
+                                continue;
+                            }
                         }
                     }
                     if let Some(stop) = self.look_while_listening(link, &mut stay).await? {
@@ -238,16 +252,38 @@ impl Session<'_> {
         Ok(stop)
     }
 
-    /// What had arrived just before the subscription began may have become readable a little later: the newest stretch
-    /// is read once more, after the lag.
+    /// Reads the newest stretch by pages: once after the lag, since what had arrived just before the subscription began
+    /// may have become readable a little later, and as long as the subscription is not believed. What it should have
+    /// delivered and did not ends it.
     async fn read_top(&mut self, link: &mut Link) -> Result<Result<Ranges, Stop>, Failure> {
+        // What was delivered so far counts as seen.
+        let mut pending = Some(self.hand_over(link.inbox.drain(), Vec::new()).await?);
+        self.settle(&mut pending).await?;
         let wanted = Ranges::single(self.horizon.max(0), None);
+        let from = self.horizon;
         self.horizon = self.lagging(now());
+        let live = link.live.as_ref().map(|live| (live.began_at, live.delivered));
+        self.watch = match live {
+            Some((began_at, _)) if began_at.max(from) < self.horizon => {
+                Some(self.watch(began_at.max(from), self.horizon).await?)
+            }
+            _ => None,
+        };
         let limits = self.learned.limits.clone();
         let mut pager = Pager::new(wanted.clone(), self.page_limit, self.horizon, limits).claiming_above();
         let mut left = wanted.clone();
         let stop = Box::pin(self.drive(link, &mut pager, &mut left)).await?;
         self.learned.limits = pager.limits().clone();
+        let watched = self.watch.take();
+        if watched.as_ref().is_some_and(Watch::found_late) {
+            self.lost_live(link).await;
+        } else if let (Some(_), Some((_, before)), Some(live)) = (watched, live, link.live.as_mut())
+            && before > live.claimed
+        {
+            live.claimed = before;
+            self.learned.live_proofs = self.learned.live_proofs.saturating_add(1);
+            self.note_live().await?;
+        }
         Ok(match stop {
             None => Ok(wanted.subtract(&left)),
             Some(stop) => Err(stop),

@@ -98,18 +98,20 @@ impl Session<'_> {
             None => None,
         };
         let looked = self.compare(link, range, may_page).await;
-        if self.watch.take().is_some_and(|watch| watch.late > 0) {
-            // It arrived while we listened, and we were not told.
-            self.learned.without_live(now(), WEEK, "its subscription loses events");
-            if link.close_live().await.is_err() {
-                return Ok(Looked::NotThrough);
-            }
+        if self.watch.take().as_ref().is_some_and(Watch::found_late) && !self.lost_live(link).await {
+            return Ok(Looked::NotThrough);
         }
         looked
     }
 
+    /// Something arrived while we listened, and we were not told. False: the connection broke.
+    pub async fn lost_live(&mut self, link: &mut Link) -> bool {
+        self.learned.without_live(now(), WEEK, "its subscription loses events");
+        link.close_live().await.is_ok()
+    }
+
     /// What was seen of a stretch of listening.
-    async fn watch(&self, since: i64, top: i64) -> Result<Watch, Failure> {
+    pub async fn watch(&self, since: i64, top: i64) -> Result<Watch, Failure> {
         let stretch = Range { lo: since, hi: Some(top) };
         let window = NegWindow { range: stretch, since: Some(since), until: Some(top) };
         let held = self.held(&window, LIMITS.items).await?;
@@ -159,6 +161,11 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Whether something came that had not been seen on the relay before.
+    pub fn found_late(&self) -> bool {
+        self.late > 0
+    }
+
     /// Looks at what a request brought.
     pub fn look(&mut self, items: &[Item]) {
         let mut late = items
