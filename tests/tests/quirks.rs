@@ -1,5 +1,36 @@
 //! Relays that break the protocol, with the real synchronizer: every valid event is archived, or its second is shown as
 //! not complete; nothing invalid enters; nobody is held up.
+//!
+//! Which test covers which quirk (C: of events, Q: of relays), beside the soak test, which plays nearly all at once. A test
+//! without a file is in this one.
+//!
+//! | quirk | test |
+//! |---|---|
+//! | C1, C2, C4, C6, C9, C11, C15, C17: odd but valid events | `quirks_content`: `odd_but_valid_events_come_out_as_they_went_in` |
+//! | C3, C5–C8, C10–C13, C16: invalid events | `quirks_content`: `invalid_events_stop_nothing_and_are_kept_apart_with_a_reason` |
+//! | C8, C12: escapes, order of members, double members, upper-case hex | `quirks_content`: `one_event_in_many_dialects_is_one_event` |
+//! | C13, C14: other signatures | `quirks_content`: `a_second_valid_signature_is_the_same_event_and_a_foreign_one_is_none` |
+//! | C17: ephemeral events | `quirks_content`: `ephemeral_and_auth_events_are_not_stored_and_leave_no_gap` |
+//! | Q1: caps | `archive`: `everything_of_well_behaved_relays_is_archived_and_known_complete`; `quirks_transport`: `a_limit_above_what_the_relay_takes_is_asked_again_with_less` |
+//! | Q2: limits ignored or required | `archive`: `misbehaving_relays_lose_nothing`; `quirks_transport`: `picky_relays_are_asked_what_they_answer` |
+//! | Q3, Q4: bounds and order | `archive`: `misbehaving_relays_lose_nothing`; `odd_answers_lose_nothing` |
+//! | Q5: too many in a second | `a_burst_above_the_cap_is_shown_as_not_complete` |
+//! | Q6: deep windows | `quirks_transport`: `trouble_in_the_deep_is_shown_and_passes` |
+//! | Q7: retention | `quirks_transport`: `what_a_relay_drops_stays_in_the_archive` |
+//! | Q8: EOSE | `quirks_transport`: `a_missing_eose_is_a_timeout_and_never_complete`, `ends_of_answers_may_be_odd` |
+//! | Q9, Q10: refusals | `odd_answers_lose_nothing`, `silent_endless_and_hostile_relays_hold_up_nobody` |
+//! | Q11, Q12: foreign, late and double events | `odd_answers_lose_nothing`; `quirks_transport`: `ends_of_answers_may_be_odd` |
+//! | Q13: few subscriptions | `odd_answers_lose_nothing` |
+//! | Q14: dying connections | `quirks_transport`: `poor_connections_lose_nothing`, `a_connection_that_freezes_is_given_up_and_tried_again` |
+//! | Q15, Q16: new and future events | `archive`: `a_second_pass_fetches_only_what_is_new`; `quirks_content`: `odd_but_valid_events_come_out_as_they_went_in` |
+//! | Q17: negentropy | `quirks_transport`: `relays_that_imitate_or_abuse_negentropy_are_archived_all_the_same` |
+//! | Q18: withheld bodies | `quirks_transport`: `withheld_bodies_hold_up_nothing` |
+//! | Q19: bombs | `quirks_transport`: `bombs_and_nonsense_are_passed_over`; `silent_endless_and_hostile_relays_hold_up_nobody` |
+//! | Q20: no relay at all | `silent_endless_and_hostile_relays_hold_up_nobody`; `health` |
+//! | Q22: empty relays | `odd_answers_lose_nothing` |
+//! | Q23: write probes | `health` |
+//!
+//! Relays by other people are in `interop`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
