@@ -9,7 +9,7 @@ use bigbrotr_tests::{
 };
 use tokio_postgres::Client;
 
-use crate::{limit, size};
+use crate::{before, limit, size};
 
 /// How much.
 pub struct Plan {
@@ -19,11 +19,13 @@ pub struct Plan {
     pub relays: usize,
     /// Relays that hold each event.
     pub copies: usize,
+    /// Other events that are in the archive before.
+    pub before: usize,
 }
 
 /// Runs it and prints the figures.
 pub async fn run(plan: &Plan) {
-    let Plan { events, relays, copies } = *plan;
+    let Plan { events, relays, copies, before: others } = *plan;
     println!("{events} distinct events × {copies} copies on {relays} relays (cap 500)");
     let now = generate::now();
     let spec = Spec { created_at: now - 3 * 365 * 86_400..now - 3600, ..Spec::default() };
@@ -63,6 +65,11 @@ pub async fn run(plan: &Plan) {
             .expect("enrolled");
     }
 
+    if others > 0 {
+        before::fill(&client, others).await;
+        println!("the archive holds {others} other events");
+    }
+
     let needed = events * copies;
     let mut peak = 0;
     let before = cluster.server_cpu_seconds();
@@ -75,6 +82,9 @@ pub async fn run(plan: &Plan) {
     println!("fetched per needed: {:.3}", sent as f64 / needed as f64);
     println!("peak RssAnon of the synchronizer: {} MB", peak >> 20);
 
+    if others > 0 {
+        return;
+    }
     let limit = limit::measure(&cluster, &client, &corpus).await;
     println!("{limit}");
     println!("CPU against the limit: {:.2}", cpu / limit.total());

@@ -4,13 +4,14 @@
 //! in this process and do not count. Bytes are sizes on disk after VACUUM, divided by distinct events or by sightings.
 
 mod archive;
+mod before;
 mod cpu;
 mod limit;
 mod size;
 
 use std::env;
 
-/// Reads `BENCH_EVENTS`, `BENCH_RELAYS` and `BENCH_COPIES`.
+/// Reads `BENCH_EVENTS`, `BENCH_RELAYS`, `BENCH_COPIES` and `BENCH_BEFORE`.
 fn number(name: &str, default: usize) -> usize {
     env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
@@ -18,9 +19,10 @@ fn number(name: &str, default: usize) -> usize {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let plan = archive::Plan {
-        events: number("BENCH_EVENTS", 50_000),
+        events: number("BENCH_EVENTS", 200_000),
         relays: number("BENCH_RELAYS", 50),
         copies: number("BENCH_COPIES", 3),
+        before: number("BENCH_BEFORE", 0),
     };
     archive::run(&plan).await;
 }
