@@ -1,7 +1,6 @@
 //! The SQL-callable functions of the library, declared in `sql/functions/native.sql`.
 
 mod bodies;
-mod copy;
 mod discovery;
 mod documents;
 mod events;

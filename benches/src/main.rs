@@ -7,11 +7,12 @@ mod archive;
 mod before;
 mod cpu;
 mod limit;
+mod paths;
 mod size;
 
 use std::env;
 
-/// Reads `BENCH_EVENTS`, `BENCH_RELAYS`, `BENCH_COPIES` and `BENCH_BEFORE`.
+/// Reads `BENCH_EVENTS`, `BENCH_RELAYS`, `BENCH_COPIES` and `BENCH_BEFORE`; `BENCH_PATHS` measures ways of writing rows instead.
 fn number(name: &str, default: usize) -> usize {
     env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
@@ -24,5 +25,8 @@ async fn main() {
         copies: number("BENCH_COPIES", 3),
         before: number("BENCH_BEFORE", 0),
     };
-    archive::run(&plan).await;
+    match number("BENCH_PATHS", 0) {
+        0 => archive::run(&plan).await,
+        rows => paths::run(rows).await,
+    }
 }

@@ -123,13 +123,6 @@ CREATE FUNCTION bigbrotr.pack_body(
 COMMENT ON FUNCTION bigbrotr.pack_body(bytea, bytea, bigint, integer, text, text, bytea, bytea) IS
   'Internal: stored_event.body of the columns of event; NULL if they are no event. Neither id nor signature is checked.';
 
-CREATE FUNCTION bigbrotr.copy_events(
-  ids bytea[], created_ats bigint[], seqs bigint[], new_places integer[], author_ids integer[], author_places integer[],
-  kinds integer[], bodies bytea[], kept_out integer[]) RETURNS bigint[]
-  LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'copy_events_wrapper';
-COMMENT ON FUNCTION bigbrotr.copy_events(bytea[], bigint[], bigint[], integer[], integer[], integer[], integer[], bytea[], integer[]) IS
-  'Internal: stores the new events of a batch and returns the seq of each place; 0: kept out; -1: neither known nor among the new. Under the archive lock only.';
-
 CREATE FUNCTION bigbrotr.mostly_support(internal) RETURNS internal
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mostly_support_wrapper';
 COMMENT ON FUNCTION bigbrotr.mostly_support(internal) IS 'Internal: planner support of mostly().';

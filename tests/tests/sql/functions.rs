@@ -38,10 +38,6 @@ const CALLS: &[(&str, &str)] = &[
     ("claim_relays(integer,integer,text[],boolean,text[])", "claim_relays(1, 60, '{clearnet}', true, '{a,b:1}')"),
     ("complete_ranges(integer,bytea)", "complete_ranges(1, '\\x00')"),
     ("content_hash(jsonb)", "content_hash('{}')"),
-    (
-        "copy_events(bytea[],bigint[],bigint[],integer[],integer[],integer[],integer[],bytea[],integer[])",
-        "copy_events(ARRAY[sha256($I)], '{5}', '{NULL}', '{1}', '{1}', '{1}', '{1}', ARRAY[body], '{}') FROM bigbrotr.stored_event",
-    ),
     ("count_sync(integer,bigint,bigint,bigint,double precision)", "count_sync(1, 1, 2, 1, 0.5)"),
     ("cover(integer,bytea,text[],text[])", "cover(1, '\\x00', '{complete}', ARRAY['{[0,1)}'])"),
     ("cover_live(integer,bytea,text,bigint)", "cover_live(1, '\\x00', '{[1,2)}', 2)"),
