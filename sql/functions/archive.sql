@@ -56,6 +56,7 @@ CREATE FUNCTION bigbrotr.archive(
 DECLARE
   numbers  integer[] := '{}';
   kept_out integer[] := '{}';
+  oldest   bigint;
 BEGIN
   -- A sequence shows 1 before its first number and with it.
   SELECT e.last_value + e.is_called::integer, r.last_value + r.is_called::integer INTO last_seq, last_removal
@@ -76,6 +77,11 @@ BEGIN
         FROM unnest(new_places, author_places, kinds) AS n (place, author, kind)
         JOIN bigbrotr.vanish AS v ON v.pubkey = authors[n.author]
         WHERE n.kind <> 62 AND created_ats[n.place] <= v.until);
+    END IF;
+    -- Here, not where events are fetched: under the lock nobody is behind.
+    oldest := bigbrotr.event_floor();
+    IF oldest > 0 THEN
+      kept_out := kept_out || ARRAY(SELECT n.place FROM unnest(new_places) AS n (place) WHERE created_ats[n.place] < oldest);
     END IF;
   END IF;
   place_seqs := bigbrotr.copy_events(ids, created_ats, seqs, new_places, numbers, author_places, kinds, bodies, kept_out);

@@ -14,6 +14,20 @@ pub async fn summary(client: &Client) -> String {
     client.query_one(sql, &[]).await.expect("a row").get(0)
 }
 
+/// Relays that are not known complete, with what is known of them. A second with more than half a page of events may be
+/// left open as capped: that claims less than is true, never more.
+pub async fn open(client: &Client) -> Vec<String> {
+    let sql = "SELECT format('%s gap=%s horizon=%s synced=%s live=%s lease=%s by %s next=%s failures=%s %s ledger: %s', r.url, g.gap, y.horizon, \
+                 y.last_synced_at, y.live_since, y.leased_until, y.leased_by, y.next_attempt_at, y.failures, coalesce(y.last_error, '') || y.learned::text, \
+                 (SELECT string_agg(c.state || ' ' || c.ranges, ' ') FROM bigbrotr.coverage AS c WHERE c.relay_id = r.id)) \
+               FROM bigbrotr.relay AS r LEFT JOIN bigbrotr.relay_sync AS y ON y.relay_id = r.id \
+               LEFT JOIN bigbrotr.coverage_gap AS g ON g.relay_url = r.url \
+               WHERE r.url <> $1 AND (g.gap IS NULL OR NOT isempty(g.gap - coalesce( \
+                 (SELECT c.ranges FROM bigbrotr.coverage AS c WHERE c.relay_id = r.id AND c.state = 'capped'), '{}')))";
+    let rows = client.query(sql, &[&crate::load::CLIENT_RELAY]).await.expect("relays");
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
 /// What coverage calls complete is in the archive.
 pub async fn claims_are_true(client: &Client, relays: impl Iterator<Item = &RelayHandle>) {
     // Before the snapshot: what comes later is none of its business.

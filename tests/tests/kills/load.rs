@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls};
 
 /// Where the client says it saw its events; nobody answers there.
-const CLIENT_RELAY: &str = "ws://127.0.0.1:1";
+pub const CLIENT_RELAY: &str = "ws://127.0.0.1:1";
 /// Events of the history of each relay, about.
 const SHARE: usize = 500;
 
@@ -84,7 +84,7 @@ impl Network {
         self.enrolled.send_replace(known.max(count));
     }
 
-    /// Gives two known relays a new event, some fifty times a second, until it is aborted.
+    /// Gives two known relays a new event, ten times a second, until it is aborted.
     pub fn feed(&self) -> JoinHandle<()> {
         let (relays, enrolled) = (self.relays.clone(), self.enrolled.subscribe());
         let mut generator = Generator::new(self.seed ^ 1);
@@ -94,7 +94,7 @@ impl Network {
                 let count = (*enrolled.borrow()).max(1);
                 relays[n % count].add(&event);
                 relays[(n * 7 + 1) % count].add(&event);
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         })
     }

@@ -62,7 +62,6 @@ const CALLS: &[(&str, &str)] = &[
     ("event_verify(text)", "event_verify($E)"),
     ("expiration(jsonb)", "expiration('[[\"expiration\", \"5\"]]')"),
     ("expire_candidates(integer)", "expire_candidates(10)"),
-    ("expire_events(bigint,integer)", "expire_events(5, 10)"),
     ("extend_leases(integer[],integer)", "extend_leases('{1}', 60)"),
     ("extension_created()", "extension_created()"),
     ("extract_relay_urls(text)", "extract_relay_urls('wss://nos.lol')"),
