@@ -165,8 +165,7 @@ mod tests {
     fn rules_are_read_with_all_units() {
         let rules = parse_rules(" 1059=30d, 20000-29999=0 ,7 = 90 min,0=2h,3=forever,4=5,5=6s").expect("rules");
         let keeps: Vec<Keep> = rules.iter().map(|rule| rule.keep).collect();
-        let wanted =
-            [age(30 * 86_400), Keep::Never, age(90 * 60), age(7200), Keep::Always, age(5), age(6)];
+        let wanted = [age(30 * 86_400), Keep::Never, age(90 * 60), age(7200), Keep::Always, age(5), age(6)];
         assert_eq!(keeps, wanted);
         assert_eq!((rules[1].first, rules[1].last, rules[0].first, rules[0].last), (20_000, 29_999, 1059, 1059));
         assert_eq!(parse_rules("  "), Ok(Vec::new()));
@@ -175,8 +174,28 @@ mod tests {
     #[test]
     fn what_is_no_rule_is_refused_with_a_reason() {
         for text in [
-            ",", "1", "1=", "=1d", "1=1w", "1=d", "1=-1", "1=1.5h", "70000=1d", "-1=1d", "5-3=1d", "1-=1d", "1=1d,",
-            "1=1d,,2=1d", "+1=1d", "1=99999999d", "1=99999999999999999999", "1=Forever", "1=1 d d", "a=1d", "1=1D", "1=0x1",
+            ",",
+            "1",
+            "1=",
+            "=1d",
+            "1=1w",
+            "1=d",
+            "1=-1",
+            "1=1.5h",
+            "70000=1d",
+            "-1=1d",
+            "5-3=1d",
+            "1-=1d",
+            "1=1d,",
+            "1=1d,,2=1d",
+            "+1=1d",
+            "1=99999999d",
+            "1=99999999999999999999",
+            "1=Forever",
+            "1=1 d d",
+            "a=1d",
+            "1=1D",
+            "1=0x1",
         ] {
             let reason = parse_rules(text).expect_err(text);
             assert!(reason.len() > 10, "{text}: {reason}");
@@ -190,7 +209,12 @@ mod tests {
         let rules = parse_rules("5=forever, 0-10=1h, 7=forever, 4=0").expect("rules");
         let retention = Retention::new(rules, age(86_400));
         for (kind, seconds, kept) in [
-            (5, 1_000_000, true), (4, 1800, true), (4, 3700, false), (7, 3700, false), (11, 3700, true), (11, 90_000, false),
+            (5, 1_000_000, true),
+            (4, 1800, true),
+            (4, 3700, false),
+            (7, 3700, false),
+            (11, 3700, true),
+            (11, 90_000, false),
             (65_535, 90_000, false),
         ] {
             assert_eq!(retention.keeps(kind, ago(seconds)), kept, "kind {kind}, {seconds} s");

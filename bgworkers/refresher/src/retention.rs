@@ -73,7 +73,8 @@ impl Round<'_> {
         sweep.follow(&config.retention);
         let started = Instant::now();
         for (place, rule) in config.retention.rules().iter().enumerate() {
-            let (Some(up_to), Some(mut walk)) = (Retention::expired_up_to(rule), sweep.walks.get(place).copied()) else {
+            let (Some(up_to), Some(mut walk)) = (Retention::expired_up_to(rule), sweep.walks.get(place).copied())
+            else {
                 continue;
             };
             self.context.progress.set_activity("deleting events beyond their retention");

@@ -114,7 +114,8 @@ async fn steps_are_repeated_until_there_is_no_more_and_counted() {
 
 #[tokio::test]
 async fn deletions_take_the_archive_lock_in_a_statement_of_their_own() {
-    let store = Arc::new(Script::default().on_row("old_events", [found(1, false)]).on("delete_events", [Ok(Value::Int(1))]));
+    let store =
+        Arc::new(Script::default().on_row("old_events", [found(1, false)]).on("delete_events", [Ok(Value::Int(1))]));
     let config = kept_for_a_minute();
     let (context, _shutdown) = context(store.clone(), config);
     Refresher::default().cycle(&context).await.expect("no error");
@@ -177,7 +178,10 @@ async fn the_oldest_events_go_until_the_archive_is_small_enough() {
     assert_eq!(report.detail["expired_by_size"], 300);
     let calls = store.calls.lock().expect("no panic").clone();
     let removal = calls.iter().find(|calls| calls.iter().any(|sql| sql.contains("delete_events"))).expect("a removal");
-    assert!(removal.len() == 3 && removal[0].contains("lock_archive") && removal[1].contains("set_event_floor"), "{removal:?}");
+    assert!(
+        removal.len() == 3 && removal[0].contains("lock_archive") && removal[1].contains("set_event_floor"),
+        "{removal:?}"
+    );
     drop(calls);
     assert_eq!((store.count("old_events"), store.count("set_event_floor(0)")), (1, 0));
 }
