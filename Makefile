@@ -34,7 +34,7 @@ say = @if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then printf '\033[1m== %s\033[0m\n' '
 .DEFAULT_GOAL := build
 .SUFFIXES:
 .NOTPARALLEL:
-.PHONY: build install uninstall check lint test soak demo demo-stop run bench deps toolchain headers workspace clean help
+.PHONY: build install uninstall check lint test soak kills demo demo-stop run bench deps toolchain headers workspace clean help
 
 ## build: compile the extension for the server of PG_CONFIG (the default)
 build: toolchain headers
@@ -81,6 +81,11 @@ test: deps workspace
 	@$(CARGO) test --release --no-fail-fast $(WORKSPACE)
 	@$(MAKE) --no-print-directory lint
 	$(call say,all tests passed)
+
+KILLS ?= 200
+## kills: kill server processes at random, KILLS (200) times under load, and compare the archive; KILLS_SEED repeats a run
+kills: deps workspace
+	@KILLS=$(KILLS) KILLS_SEED=$(KILLS_SEED) $(CARGO) test --release $(WORKSPACE) --test kills -- --nocapture
 
 # The library and every program beside it, in the selection that all but `make` use.
 workspace: toolchain headers

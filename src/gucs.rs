@@ -6,7 +6,8 @@
 use std::ffi::{CStr, CString};
 use std::time::Duration;
 
-use bigbrotr_core::{Config, ServiceKind};
+use bigbrotr_core::retention::{Keep, parse_rules};
+use bigbrotr_core::{Config, Retention, ServiceKind};
 use bigbrotr_models::{AddressPolicy, Filter, Network};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
@@ -50,6 +51,8 @@ static SYNC_FILTER: Text = Text::new(Some(c"{}"));
 static SYNC_SINCE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static SYNC_LAG: GucSetting<i32> = GucSetting::<i32>::new(30);
 static EVENT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(0);
+static EVENT_RETENTION_KINDS: Text = empty();
+static EVENT_RETENTION_SIZE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static ARCHIVE_MAX_SIZE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MIN_DISK_FREE: GucSetting<i32> = GucSetting::<i32>::new(2048);
 static VANISH_ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
@@ -408,6 +411,25 @@ pub fn register() {
         c"Age at which events leave the archive; 0 keeps them for ever.",
         c"Counted by created_at. It also applies to what relays offer again, and the synchronizer asks for nothing older.",
     );
+    text(
+        c"bigbrotr.event_retention_kinds",
+        &EVENT_RETENTION_KINDS,
+        S,
+        PLAIN,
+        Some(checks::retention_kinds),
+        c"Age at which events of some kinds leave the archive.",
+        c"Comma-separated kinds=age: a kind or a range such as 20000-29999, and an age such as 30d; 0: not kept, or forever. The first match wins; bigbrotr.event_retention is for the other kinds.",
+    );
+    int(
+        c"bigbrotr.event_retention_size",
+        &EVENT_RETENTION_SIZE,
+        0,
+        i32::MAX,
+        S,
+        MEGABYTES,
+        c"Size of the archive above which its oldest events leave it; 0: no limit.",
+        c"What is alive counts, not the files, which do not shrink. Nothing as old as what has left is taken in again.",
+    );
     int(
         c"bigbrotr.archive_max_size",
         &ARCHIVE_MAX_SIZE,
@@ -598,6 +620,13 @@ pub fn fault_of(kind: ServiceKind) -> Option<String> {
     (service == kind.as_str()).then(|| fault.to_owned())
 }
 
+fn retention() -> Retention {
+    let age = seconds(&EVENT_RETENTION);
+    let rest = if age.is_zero() { Keep::Always } else { Keep::For(age) };
+    // The check hook has accepted it.
+    Retention::new(parse_rules(&string(&EVENT_RETENTION_KINDS)).unwrap_or_default(), rest)
+}
+
 /// A copy of all settings the services need.
 pub fn config() -> Config {
     Config {
@@ -624,7 +653,8 @@ pub fn config() -> Config {
         sync_filter: Filter::from_json(&string(&SYNC_FILTER)).unwrap_or_default(),
         sync_since: i64::from(SYNC_SINCE.get()),
         sync_lag: seconds(&SYNC_LAG),
-        event_retention: Some(seconds(&EVENT_RETENTION)).filter(|age| !age.is_zero()),
+        retention: retention(),
+        event_retention_size: limit_in_bytes(&EVENT_RETENTION_SIZE),
         archive_max_size: limit_in_bytes(&ARCHIVE_MAX_SIZE),
         min_disk_free: limit_in_bytes(&MIN_DISK_FREE),
         vanish_enabled: VANISH_ENABLED.get(),

@@ -12,6 +12,6 @@ pub fn make(kind: ServiceKind) -> Arc<dyn Service> {
         ServiceKind::Validator => Arc::new(bigbrotr_validator::Validator::default()),
         ServiceKind::Monitor => Arc::new(bigbrotr_monitor::Monitor::default()),
         ServiceKind::Synchronizer => Arc::new(bigbrotr_synchronizer::Synchronizer::default()),
-        ServiceKind::Refresher => Arc::new(bigbrotr_refresher::Refresher),
+        ServiceKind::Refresher => Arc::new(bigbrotr_refresher::Refresher::default()),
     }
 }

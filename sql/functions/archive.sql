@@ -56,6 +56,7 @@ CREATE FUNCTION bigbrotr.archive(
 DECLARE
   numbers integer[];
   place   integer;
+  oldest  bigint;
 BEGIN
   -- A sequence shows 1 before its first number and with it.
   SELECT e.last_value + e.is_called::integer, r.last_value + r.is_called::integer INTO last_seq, last_removal
@@ -78,6 +79,15 @@ BEGIN
       WHERE n.kind <> 62 AND created_ats[n.place] <= v.until
     LOOP
       place_seqs[place] := coalesce(place_seqs[place], 0);
+    END LOOP;
+  END IF;
+  -- Here, not where events are fetched: under the lock nobody is behind.
+  oldest := bigbrotr.event_floor();
+  IF oldest > 0 THEN
+    FOREACH place IN ARRAY new_places LOOP
+      IF created_ats[place] < oldest THEN
+        place_seqs[place] := coalesce(place_seqs[place], 0);
+      END IF;
     END LOOP;
   END IF;
   FOREACH place IN ARRAY new_places LOOP

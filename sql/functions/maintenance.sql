@@ -151,20 +151,71 @@ CREATE FUNCTION bigbrotr.delete_events(gone bigint[]) RETURNS integer
 COMMENT ON FUNCTION bigbrotr.delete_events(bigint[]) IS
   'Internal: takes the events with these seqs out of the archive and out of the leaves; returns how many there were. Under the archive lock only.';
 
+-- What has expired is looked for without the archive lock, and taken out with it in small batches by delete_events().
 -- Coverage stays: it says that everything a relay held in a range was seen, which is as true afterwards. Were it taken
 -- back, the range would be fetched again, and refused.
-CREATE FUNCTION bigbrotr.expire_events(older_than bigint, max integer) RETURNS integer
-  LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION bigbrotr.old_events(
+  first_kind integer, last_kind integer, but_first integer[], but_last integer[], from_at bigint, up_to bigint, stretch integer)
+  RETURNS TABLE (seqs bigint[], newest bigint, more boolean)
+  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
   AS $$
+    WITH stretch AS MATERIALIZED (
+      SELECT e.seq, e.created_at, e.kind
+      FROM bigbrotr.stored_event AS e
+      WHERE e.created_at >= from_at AND e.created_at <= up_to
+      ORDER BY e.created_at
+      FETCH FIRST (stretch) ROWS WITH TIES
+    )
+    SELECT
+      COALESCE(array_agg(s.seq ORDER BY s.created_at, s.seq) FILTER (WHERE s.kind BETWEEN first_kind AND last_kind
+        AND NOT EXISTS (SELECT FROM unnest(but_first, but_last) AS b (lo, hi) WHERE s.kind BETWEEN b.lo AND b.hi)), '{}'),
+      max(s.created_at),
+      count(*) >= stretch AND max(s.created_at) < up_to
+    FROM stretch AS s
+  $$;
+COMMENT ON FUNCTION bigbrotr.old_events(integer, integer, integer[], integer[], bigint, bigint, integer) IS
+  'Internal: looks through the next stretch of the archive in the order of created_at, whole seconds, and names the events of these kinds but those. newest: where it ended. more: go on behind it.';
+
+-- Files do not shrink when rows are deleted: what counts is what is alive in them. Up to 2,000 pages are read, so on a
+-- large archive this is an estimate, some 3 % off at most; indexes count in proportion.
+CREATE FUNCTION bigbrotr.live_size(OUT bytes bigint, OUT events bigint)
+  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    DECLARE
+      -- A line pointer, a tuple header with padding, and the columns of fixed size.
+      row_bytes constant integer := 60;
+      pages     bigint := pg_relation_size('bigbrotr.stored_event') / current_setting('block_size')::integer;
+      share     double precision := LEAST(1, 2000.0 / GREATEST(pages, 1));
+      alive     double precision;
+      held      double precision;
     BEGIN
-      -- For whoever did not take it; a statement of its own, so what follows reads what the last holder wrote.
-      PERFORM bigbrotr.lock_archive();
-      RETURN bigbrotr.delete_events(ARRAY(
-        SELECT e.seq FROM bigbrotr.stored_event AS e WHERE e.created_at < older_than ORDER BY e.created_at LIMIT max));
+      SELECT count(*) / share, COALESCE(sum(row_bytes + pg_column_size(e.body) + pg_column_size(e.id)), 0) / share
+      INTO events, alive
+      FROM bigbrotr.stored_event AS e TABLESAMPLE SYSTEM (100 * share);
+      SELECT COALESCE(sum(row_bytes + pg_column_size(s.members)), 0) INTO held FROM bigbrotr.sighting AS s;
+      bytes := pg_total_relation_size('bigbrotr.stored_event') * LEAST(1, alive / GREATEST(pg_table_size('bigbrotr.stored_event'), 1))
+             + pg_total_relation_size('bigbrotr.sighting') * LEAST(1, held / GREATEST(pg_table_size('bigbrotr.sighting'), 1));
     END
   $$;
-COMMENT ON FUNCTION bigbrotr.expire_events(bigint, integer) IS
-  'Internal: deletes up to max of the oldest events with created_at < older_than (bigbrotr.event_retention), with their sightings, and returns how many. Coverage is unchanged.';
+COMMENT ON FUNCTION bigbrotr.live_size() IS
+  'Internal: bytes that living events and sightings take with their indexes, and how many events there are: an estimate. bigbrotr.event_retention_size is about these bytes.';
+
+CREATE FUNCTION bigbrotr.event_floor() RETURNS bigint
+  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+  AS $$
+    SELECT COALESCE((SELECT (s.state ->> 'event_floor')::bigint FROM bigbrotr.service_state AS s WHERE s.service = 'refresher'), 0)
+  $$;
+COMMENT ON FUNCTION bigbrotr.event_floor() IS
+  'Internal: bigbrotr.event_retention_size took out what is older (created_at), and archive() takes in nothing as old; 0: everything is welcome.';
+
+CREATE FUNCTION bigbrotr.set_event_floor(created_at bigint) RETURNS void
+  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    INSERT INTO bigbrotr.service_state AS s (service, state) VALUES ('refresher', jsonb_build_object('event_floor', $1))
+    ON CONFLICT (service) DO UPDATE SET state = s.state || excluded.state
+    WHERE s.state ->> 'event_floor' IS DISTINCT FROM excluded.state ->> 'event_floor'
+  $$;
+COMMENT ON FUNCTION bigbrotr.set_event_floor(bigint) IS 'Internal: sets event_floor(). Under the archive lock.';
 
 CREATE FUNCTION bigbrotr.purge_vanished(max integer) RETURNS jsonb
   LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp

@@ -65,7 +65,7 @@ fn native_event_insert(events: Vec<Option<String>>, relay_url: &str) -> i32 {
         match accept(json.as_bytes()) {
             // Ephemeral events are not for keeping (NIP-01).
             Ok(event) if class(event.kind) == KindClass::Ephemeral => {}
-            Ok(event) if !config.keeps(event.created_at) => {}
+            Ok(event) if !config.retention.keeps(event.kind, event.created_at) => {}
             Ok(event) => accepted.push(event),
             Err(error) => {
                 reasons.push(error.code());

@@ -73,6 +73,8 @@ hook!(monitor_checks, |text| {
 
 hook!(proxy, |text| if text.is_empty() { Ok(()) } else { parse_proxy(text).map(drop) });
 
+hook!(retention_kinds, |text| bigbrotr_core::retention::parse_rules(text).map(drop));
+
 hook!(sync_filter, |text| {
     let filter = Filter::from_json(text).map_err(|error| error.to_string())?;
     if filter.since.is_some() || filter.until.is_some() || filter.limit.is_some() {

@@ -1,8 +1,10 @@
 //! The settings of `bigbrotr.*` as plain data, copied from PostgreSQL when a worker starts and at each reload.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bigbrotr_models::{AddressPolicy, Filter, Network};
+
+use crate::Retention;
 
 /// A snapshot of the settings a service needs. Units are in the types; the contract gives ranges and defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,8 +55,10 @@ pub struct Config {
     pub sync_since: i64,
     /// `sync_lag`: what is newer than now − lag is archived but not called complete.
     pub sync_lag: Duration,
-    /// `event_retention`; `None` keeps for ever.
-    pub event_retention: Option<Duration>,
+    /// `event_retention_kinds`, then `event_retention`.
+    pub retention: Retention,
+    /// `event_retention_size` in bytes; `None` is no limit.
+    pub event_retention_size: Option<u64>,
     /// `archive_max_size` in bytes; `None` is no limit.
     pub archive_max_size: Option<u64>,
     /// `min_disk_free` in bytes; `None` is no limit.
@@ -87,20 +91,6 @@ pub struct Config {
     pub inject_fault: Option<String>,
 }
 
-impl Config {
-    /// Whether an event of this time may enter the archive, or would be taken out again.
-    pub fn keeps(&self, created_at: i64) -> bool {
-        created_at >= self.oldest_kept()
-    }
-
-    /// The lowest `created_at` the archive takes, in unix seconds: `event_retention` before now.
-    pub fn oldest_kept(&self) -> i64 {
-        let Some(age) = self.event_retention else { return 0 };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(now.saturating_sub(age).as_secs()).unwrap_or(0)
-    }
-}
-
 impl Default for Config {
     /// The defaults of the contract.
     fn default() -> Self {
@@ -128,7 +118,8 @@ impl Default for Config {
             sync_filter: Filter::default(),
             sync_since: 0,
             sync_lag: Duration::from_secs(30),
-            event_retention: None,
+            retention: Retention::default(),
+            event_retention_size: None,
             archive_max_size: None,
             min_disk_free: Some(2048 << 20),
             vanish_enabled: true,

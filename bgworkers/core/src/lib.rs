@@ -6,12 +6,14 @@ pub mod context;
 pub mod log;
 pub mod memory;
 pub mod progress;
+pub mod retention;
 pub mod runner;
 pub mod service;
 pub mod store;
 
 pub use config::Config;
 pub use context::Context;
+pub use retention::Retention;
 pub use service::{CycleReport, Next, Service, ServiceError, ServiceKind};
 pub use store::{Call, Row, Rows, Store, StoreError, Value};
 

@@ -4,6 +4,7 @@ use bigbrotr_core::{Call, Config, Context, ServiceError, StoreError, Value};
 use tokio::time::{Duration, Instant};
 
 use crate::counts::Counts;
+use crate::retention::Sweep;
 
 /// Rows of each table in one step of [`MAINTAIN`].
 const MAINTAIN_ROWS: i32 = 5000;
@@ -17,13 +18,12 @@ const TABLES: usize = 64;
 const MAINTAIN: &str = "SELECT bigbrotr.maintain($1, $2, $3)::text";
 const APPLY_BLOCKS: &str = "SELECT bigbrotr.apply_blocks()::text";
 const ANALYZE: &str = "SELECT bigbrotr.analyze_next()";
-const LOCK: &str = "SELECT bigbrotr.lock_archive()";
-const EXPIRE: &str = "SELECT bigbrotr.expire_events($1, $2)";
+pub const LOCK: &str = "SELECT bigbrotr.lock_archive()";
 const PURGE: &str = "SELECT bigbrotr.purge_vanished($1)::text";
 
 /// One cycle under way.
 pub struct Round<'a> {
-    context: &'a Context,
+    pub(crate) context: &'a Context,
     counts: Counts,
     has_more: bool,
     failure: Option<StoreError>,
@@ -39,7 +39,7 @@ impl<'a> Round<'a> {
     ///
     /// # Errors
     /// The first failure of a step, after all others were done; at once if the store is gone.
-    pub async fn run(&mut self, config: &Config) -> Result<(), ServiceError> {
+    pub async fn run(&mut self, config: &Config, sweep: &mut Sweep) -> Result<(), ServiceError> {
         let blocks = self.apply_blocks().await;
         self.note(blocks)?;
         let maintained = self.maintain(config).await;
@@ -48,10 +48,10 @@ impl<'a> Round<'a> {
             let purged = self.purge_vanished().await;
             self.note(purged)?;
         }
-        if config.event_retention.is_some() {
-            let expired = self.expire_events(config.oldest_kept()).await;
-            self.note(expired)?;
-        }
+        let expired = self.expire_events(config, sweep).await;
+        self.note(expired)?;
+        let shrunk = self.shrink(config, sweep).await;
+        self.note(shrunk)?;
         // Last: deletions are changes too.
         let analyzed = self.analyze().await;
         self.note(analyzed)?;
@@ -79,7 +79,7 @@ impl<'a> Round<'a> {
     }
 
     /// Whether a stretch that began at `started` may take another step.
-    fn may_go_on(&mut self, started: Instant) -> bool {
+    pub(crate) fn may_go_on(&mut self, started: Instant) -> bool {
         if self.context.is_shutting_down() {
             return false;
         }
@@ -133,20 +133,10 @@ impl<'a> Round<'a> {
         }
     }
 
-    async fn expire_events(&mut self, oldest: i64) -> Result<(), StoreError> {
-        self.context.progress.set_activity("deleting events beyond their retention");
-        let started = Instant::now();
-        loop {
-            let expire = Call::new(EXPIRE, vec![Value::from(oldest), Value::from(EVENT_ROWS)]);
-            let rows = self.context.store.transaction(vec![Call::new(LOCK, Vec::new()), expire]).await?.pop();
-            let expired = rows.unwrap_or_default().first().map(|row| row.int(0)).transpose()?.unwrap_or_default();
-            let count = u64::try_from(expired).unwrap_or_default();
-            self.counts.add("expired", count);
-            self.context.progress.add_items(count);
-            if expired < EVENT_ROWS || !self.may_go_on(started) {
-                return Ok(());
-            }
-        }
+    /// Adds to what was done under a name.
+    pub(crate) fn count(&mut self, name: &str, number: u64) {
+        self.counts.add(name, number);
+        self.context.progress.add_items(number);
     }
 
     async fn analyze(&mut self) -> Result<(), StoreError> {

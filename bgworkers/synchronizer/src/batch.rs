@@ -119,7 +119,7 @@ impl<'a> Batch<'a> {
         }
         for entry in &mut self.entries {
             if let (Fate::New, Some((_, event))) = (&entry.fate, entry.copies.first())
-                && !config.keeps(event.created_at)
+                && !config.retention.keeps(event.kind, event.created_at)
             {
                 entry.fate = Fate::KeptOut;
             }

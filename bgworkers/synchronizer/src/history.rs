@@ -29,7 +29,7 @@ const FIRST_ERROR_PAUSE: Duration = Duration::from_millis(150);
 /// How long a relay that admits one subscription is used without live, seconds.
 const WEEK: i64 = 7 * 86_400;
 
-const LEDGER: &str = "SELECT bigbrotr.complete_ranges($1, $2), bigbrotr.stuck_ranges($1, $2)";
+const LEDGER: &str = "SELECT bigbrotr.complete_ranges($1, $2), bigbrotr.stuck_ranges($1, $2), bigbrotr.event_floor()";
 const COVER: &str = "SELECT bigbrotr.cover($1, $2, $3, $4)";
 
 /// A page on its way into the archive.
@@ -46,7 +46,7 @@ impl Session<'_> {
             Ranges::from_multirange(text).map_err(|error| Failure::Store(format!("ledger: {error}")))
         };
         let (complete, stuck) = (read(0)?, read(1)?);
-        let since = self.tools.config.sync_since.max(self.tools.config.oldest_kept());
+        let since = self.tools.config.sync_since.max(self.tools.config.retention.oldest_kept()).max(row.bigint(2)?);
         let left = Ranges::single(since, None).subtract(&complete);
         if self.learned.retry_open_at <= now() {
             self.learned.retry_open_at = now() + RETRY_OPEN;

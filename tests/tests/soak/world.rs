@@ -106,7 +106,6 @@ fn good(scale: Scale) -> Vec<Kind> {
     };
     let good = vec![
         ("plain", More::Nothing, normal()),
-        ("burst without a cap", More::Burst, normal()),
         ("odd but valid events", More::Odd, normal()),
         ("cap", More::Nothing, capped()),
         ("hints", More::Nothing, RelayOptions { eose: Eose::Hint, ..capped() }),
@@ -138,6 +137,7 @@ fn bad(scale: Scale, invalid: &[Arc<str>]) -> Vec<Kind> {
     let asking = |auth, challenge| RelayOptions { auth, challenge, ..normal() };
     let end = LiveEnd { after_events: None, after: Some(Duration::from_secs(1)), text: "error: enough".into() };
     let bad = vec![
+        ("burst above our limit", More::Burst, normal()),
         ("burst above the cap", More::Burst, capped()),
         ("burst above the cap, shuffled", More::Burst, ordered(Order::NewestShuffled { seed: 1 })),
         ("random order", More::Nothing, ordered(Order::Random { seed: 2 })),

@@ -5,7 +5,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use crate::support::{cluster, database, quote, refusal, rows, superuser, text};
 
 /// name, type, unit, default, context (R: reload, S: superuser), as in the contract.
-const SETTINGS: [(&str, &str, &str, &str, char); 46] = [
+const SETTINGS: [(&str, &str, &str, &str, char); 48] = [
     ("databases", "string", "", "", 'R'),
     ("seeder_enabled", "bool", "", "on", 'R'),
     ("finder_enabled", "bool", "", "on", 'R'),
@@ -40,6 +40,8 @@ const SETTINGS: [(&str, &str, &str, &str, char); 46] = [
     ("sync_since", "integer", "", "0", 'S'),
     ("sync_lag", "integer", "s", "30", 'S'),
     ("event_retention", "integer", "s", "0", 'S'),
+    ("event_retention_kinds", "string", "", "", 'S'),
+    ("event_retention_size", "integer", "MB", "0", 'S'),
     ("archive_max_size", "integer", "MB", "0", 'S'),
     ("min_disk_free", "integer", "MB", "2048", 'S'),
     ("vanish_enabled", "bool", "", "on", 'S'),
@@ -115,6 +117,7 @@ async fn bad_texts_are_refused_with_a_reason() {
     for (name, values) in [
         ("databases", vec!["a,,b", ",", "a,", "\"unclosed", "\"\"", "a\"b", "\"a\"b", &long_list, &long_name]),
         ("networks", vec!["clear", "clearnet,,tor", "clearnet tor", "CLEARNET;", "\"clearnet"]),
+        ("event_retention_kinds", vec![",", "1", "1=", "1=1w", "70000=1d", "5-3=1d", "1=1d,", "1=-1d", "1=1d 2=1d"]),
         ("monitor_checks", vec!["nip12", "rtt,", "rtt ssl"]),
         ("publish_relays", vec!["relay", "http://a.com", "wss://", "wss://a.com,nonsense", "wss://relay.damus.io,,"]),
         (
