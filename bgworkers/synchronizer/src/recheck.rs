@@ -46,7 +46,7 @@ impl Session<'_> {
                 ),
                 None => (None, 0),
             };
-            let floor = self.tools.config.sync_since.max(self.tools.config.oldest_kept());
+            let floor = self.tools.config.sync_since.max(self.tools.config.retention.oldest_kept());
             let speaks = self.may_reconcile();
             let Some(due) = self.learned.rechecks.due(now(), floor, oldest, held, speaks) else { return Ok(None) };
             let before = self.outcome.archived;
