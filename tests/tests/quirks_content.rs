@@ -76,7 +76,9 @@ async fn invalid_events_stop_nothing_and_are_kept_apart_with_a_reason() {
     assert_eq!(expected.len(), 60);
     wait_until_archived(&cluster, &client, &expected, DEADLINE).await;
     assert_eq!(forged(&client).await, Vec::<String>::new());
-    // What is no JSON object, or is nested beyond every limit, makes no message with an event in it.
+    // What is no JSON object, or is nested beyond every limit, makes no message with an event in it: the frame is kept.
+    let frames = "SELECT count(*) > 0 FROM bigbrotr.quarantine WHERE reason = 'bad_frame'";
+    cluster.wait_for(&client, frames, DEADLINE, "frames without an event that can be read").await;
     let objects =
         odd.iter().filter(|(_, event)| event.starts_with('{') && event.ends_with('}') && !event.contains("[[[["));
     let mut wanted: Vec<_> = objects.collect();

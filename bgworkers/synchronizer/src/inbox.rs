@@ -56,11 +56,7 @@ impl Inbox {
         let event = match parsed {
             Ok(event) => event,
             Err(error) => {
-                self.refusals += 1;
-                if self.refusals <= MAX_REFUSED {
-                    self.grow(json.len());
-                    self.refused.push((error.code(), json.as_bytes().to_vec()));
-                }
+                self.refuse(error.code(), json);
                 return None;
             }
         };
@@ -74,6 +70,15 @@ impl Inbox {
             self.events.push(Arrival::Event(Arc::new(event), print));
         }
         wanted.then_some(item)
+    }
+
+    /// Keeps what cannot be taken, for the quarantine.
+    pub fn refuse(&mut self, reason: &'static str, text: &str) {
+        self.refusals += 1;
+        if self.refusals <= MAX_REFUSED {
+            self.grow(text.len());
+            self.refused.push((reason, text.as_bytes().to_vec()));
+        }
     }
 
     /// When what is here must be handed over; `None`: there is nothing.
@@ -154,6 +159,7 @@ mod tests {
         assert_eq!(inbox.refused.len(), 0);
         inbox.forgive();
         inbox.take("{}", &config, &known);
-        assert_eq!(inbox.refused.len(), 1);
+        inbox.refuse("bad_frame", "[");
+        assert_eq!(inbox.refused.len(), 2);
     }
 }

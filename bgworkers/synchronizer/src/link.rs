@@ -190,6 +190,12 @@ impl Link {
             Ok(RelayMessage::NegErr { sub: of, reason, max }) if sub == Some(of.as_ref()) => {
                 Said::NegErr(reason.into_owned(), max)
             }
+            // Nested deeper than anything has a right to, say: what it carries may be an event all the same.
+            Err(_) if text.trim_start().starts_with("[\"EVENT\"") => {
+                self.inbox.received += 1;
+                self.inbox.refuse("bad_frame", text);
+                Said::Else
+            }
             Ok(_) | Err(_) => Said::Else,
         }
     }
