@@ -43,6 +43,8 @@ pub struct Subscription {
     pub delivered: u64,
     /// As many of them as pages have confirmed.
     pub claimed: u64,
+    /// New events that the last page brought, and `delivered` then: so many more must be delivered until the next.
+    pub owed: (u64, u64),
     /// When all its stored events had come, unix seconds.
     pub began_at: i64,
 }
@@ -65,7 +67,7 @@ impl Link {
             let (ended, empty) = self.until_eose(&id).await?;
             end = ended;
             if matches!(end, End::Eose { .. }) {
-                self.live = Some(Subscription { id, delivered: 0, claimed: 0, began_at: now() });
+                self.live = Some(Subscription { id, delivered: 0, claimed: 0, owed: (0, 0), began_at: now() });
                 return Ok(None);
             }
             if !matches!(end, End::Closed(_)) {
@@ -206,7 +208,7 @@ impl Session<'_> {
                     if stay.proven.is_none() || !self.learned.believes_live() {
                         self.settle(&mut pending).await?;
                         let was_read = stay.proven.is_some();
-                        match self.read_top(link).await? {
+                        match self.read_top(link, was_read).await? {
                             Ok(proven) => stay.proven = Some(proven),
                             Err(stop) => return Ok(Left::Stopped(stop)),
                         }
@@ -255,7 +257,7 @@ impl Session<'_> {
     /// Reads the newest stretch by pages: once after the lag, since what had arrived just before the subscription began
     /// may have become readable a little later, and as long as the subscription is not believed. What it should have
     /// delivered and did not ends it.
-    async fn read_top(&mut self, link: &mut Link) -> Result<Result<Ranges, Stop>, Failure> {
+    async fn read_top(&mut self, link: &mut Link, was_read: bool) -> Result<Result<Ranges, Stop>, Failure> {
         // What was delivered so far counts as seen.
         let mut pending = Some(self.hand_over(link.inbox.drain(), Vec::new()).await?);
         self.settle(&mut pending).await?;
@@ -272,8 +274,17 @@ impl Session<'_> {
         let limits = self.learned.limits.clone();
         let mut pager = Pager::new(wanted.clone(), self.page_limit, self.horizon, limits).claiming_above();
         let mut left = wanted.clone();
+        let archived = self.outcome.archived;
         let stop = Box::pin(self.drive(link, &mut pager, &mut left)).await?;
         self.learned.limits = pager.limits().clone();
+        if let Some(live) = link.live.as_mut().filter(|_| was_read) {
+            // What a page brought first is on its way, or will never come.
+            let (owed, then) = live.owed;
+            live.owed = (self.outcome.archived - archived, live.delivered);
+            if live.delivered - then < owed {
+                self.lost_live(link).await;
+            }
+        }
         let watched = self.watch.take();
         if watched.as_ref().is_some_and(Watch::found_late) {
             self.lost_live(link).await;

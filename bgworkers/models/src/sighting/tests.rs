@@ -162,7 +162,7 @@ fn bulk_loading_fills_leaves_without_a_split() {
         }
         relay.check();
         assert_eq!(relay.look_ups, 0, "page {page}");
-        assert!(relay.fill() >= 350, "page {page}: {} a leaf", relay.fill());
+        assert!(relay.fill() >= GROW_LEAF, "page {page}: {} a leaf", relay.fill());
     }
 }
 
