@@ -217,6 +217,7 @@ impl Session<'_> {
                             stay.claim_at = Instant::now() + jitter(self.period());
                             stay.received_before = self.outcome.received;
                             self.count(1).await?;
+                            self.note_live().await?;
                             ticket.rate(self.novelty);
                             if !stay.look_again && !self.recheck_is_due() {
                                 continue;
