@@ -71,8 +71,17 @@ const CALLS: &[(&str, &str)] = &[
     ("finder_batch(integer)", "finder_batch(10)"),
     ("held_items(integer,text,bigint,bigint,integer)", "held_items(1, '{}', 0, 5, 10)"),
     ("is_blocked(text)", "is_blocked('wss://nos.lol')"),
+    ("dns_addresses(jsonb)", "dns_addresses('{\"a\": [\"9.9.9.9\"]}')"),
+    ("json_boolean(jsonb,text)", "json_boolean('{\"a\": \"true\"}', 'a')"),
+    ("json_bytes(jsonb,text)", "json_bytes('{\"a\": \"00ff\"}', 'a')"),
+    ("json_integer(jsonb,text)", "json_integer('{\"a\": \"5\"}', 'a')"),
+    ("json_number(jsonb,text)", "json_number('{\"a\": 5.5}', 'a')"),
     ("json_path_values(text,text)", "json_path_values('[\"a\"]', '$[*]')"),
+    ("json_pubkey(jsonb,text)", "json_pubkey('{\"a\": \"npub1x\"}', 'a')"),
+    ("json_scalar(jsonb,text)", "json_scalar('{\"a\": 1}', 'a')"),
     ("json_string(jsonb,text)", "json_string('{\"a\": \"b\"}', 'a')"),
+    ("json_strings(jsonb,text)", "json_strings('{\"a\": [\"b\"]}', 'a')"),
+    ("json_timestamp(jsonb,text)", "json_timestamp('{\"a\": 5}', 'a')"),
     ("kind_category(integer)", "kind_category(0)"),
     ("known_events(bytea[])", "known_events(ARRAY[$I])"),
     ("live_size()", "live_size()"),
@@ -83,7 +92,9 @@ const CALLS: &[(&str, &str)] = &[
     ("native_event_insert(text[],text)", "native_event_insert(ARRAY[$E], 'wss://nos.lol')"),
     ("native_extract_relay_urls(text)", "native_extract_relay_urls('wss://nos.lol')"),
     ("native_nip19_decode(text)", "native_nip19_decode('x')"),
+    ("native_nip_numbers(text)", "native_nip_numbers('[1]')"),
     ("nip19_decode(text)", "nip19_decode('x')"),
+    ("nip_names(jsonb)", "nip_names('[\"7d\"]')"),
     ("nip_numbers(jsonb)", "nip_numbers('[1, \"11\"]')"),
     ("normalize_relay_url(text)", "normalize_relay_url('wss://nos.lol')"),
     ("note(bytea)", "note($I)"),
@@ -98,6 +109,10 @@ const CALLS: &[(&str, &str)] = &[
     ("quarantine(integer,text[],bytea[])", "quarantine(1, '{invalid}', '{\"\\\\x00\"}')"),
     ("query(jsonb,boolean)", "query('{}')"),
     (
+        "record_changes(integer,text,jsonb,timestamp with time zone)",
+        "record_changes(1, 'nip11_info', '{\"name\": \"b\"}', now())",
+    ),
+    (
         "record_check(integer,double precision,boolean,real,real,real,text,text,integer)",
         "record_check(1, 1700000000, true, 1, 1, NULL, NULL, NULL, 60)",
     ),
@@ -105,6 +120,11 @@ const CALLS: &[(&str, &str)] = &[
         "record_cycle(text,double precision,boolean,bigint,text,text)",
         "record_cycle('finder', 1700000000, true, 1, '{}', NULL)",
     ),
+    (
+        "record_outage(integer,timestamp with time zone,boolean,text,text)",
+        "record_outage(1, now(), false, 'tcp', 'refused')",
+    ),
+    ("relay_facts(text,jsonb)", "relay_facts('nip11_info', '{}')"),
     (
         "record_metadata(integer,text,bytea,text,double precision)",
         "record_metadata(1, 'nip11_info', '\\x00', '{}', 1700000000)",
@@ -143,6 +163,7 @@ const CALLS: &[(&str, &str)] = &[
     ("tables_to_analyze()", "tables_to_analyze()"),
     ("tag_hash(text,text)", "tag_hash('t', 'nostr')"),
     ("tag_hashes(jsonb)", "tag_hashes('[[\"t\", \"nostr\"]]')"),
+    ("uptime(integer,timestamp with time zone,timestamp with time zone)", "uptime(1, now() - interval '1 day', now())"),
     ("workers()", "workers()"),
 ];
 

@@ -4,6 +4,7 @@ mod comments;
 mod dump;
 mod functions;
 mod garbage;
+mod health;
 mod plans;
 mod preload;
 mod roles;
