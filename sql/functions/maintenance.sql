@@ -12,6 +12,7 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       documents    integer;
       refused      integer;
       candidates   integer;
+      aliases      integer;
       surplus_id   bigint;
       orphan_ids   bytea[];
       orphan_types bigbrotr.metadata_type[];
@@ -74,11 +75,12 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       GET DIAGNOSTICS refused = ROW_COUNT;
 
       candidates := bigbrotr.expire_candidates(batch);
+      aliases := bigbrotr.expire_aliases(batch);
 
       RETURN jsonb_build_object(
         'stat_cycles', cycles, 'relay_check', checks, 'relay_outage', outages, 'relay_change', changes, 'metadata', documents, 'quarantine', refused,
-        'candidate', candidates,
-        'more', GREATEST(cycles, checks, outages, changes, documents, refused, candidates) >= batch);
+        'candidate', candidates, 'relay_alias', aliases,
+        'more', GREATEST(cycles, checks, outages, changes, documents, refused, candidates, aliases) >= batch);
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.maintain(integer, integer, integer) IS

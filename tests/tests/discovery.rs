@@ -211,3 +211,57 @@ async fn claims_promotions_and_postponements_do_what_the_validator_expects() {
     let put_off = "SELECT (failures = 0 AND next_attempt_at > now() + interval '40 seconds')::text FROM bigbrotr.candidate WHERE url = 'ws://b.nos.lol'";
     assert_eq!(text(&client, put_off).await, "true");
 }
+
+#[tokio::test]
+async fn another_path_of_a_known_relay_is_an_alias_by_evidence_and_an_empty_relay_is_not() {
+    let keys = Keypair::from_seckey_slice(SECP256K1, &[7; 32]).expect("a key");
+    let full = relay(RelayOptions { nip11: Some(Document::nip11(r#"{"name":"one"}"#)), ..RelayOptions::default() });
+    (0..8).for_each(|n| full.add(&signed::event(&keys, 1, 1_700_000_000 + n, &[], &format!("note {n}"))));
+    let empty = relay(RelayOptions { nip11: Some(Document::nip11(r#"{"name":"two"}"#)), ..RelayOptions::default() });
+    let cluster = Cluster::start(options(&["validator"]));
+    let client = installed(&cluster).await;
+    let seed = "SELECT bigbrotr.seed(ARRAY[$1, $1 || '/a', $1 || '/b/c', $2, $2 || '/a'])";
+    client.execute(seed, &[&full.url(), &empty.url()]).await.expect("seeded");
+    cluster.wait_for(&client, "SELECT NOT EXISTS (SELECT FROM bigbrotr.candidate)", SOON, "all to be judged").await;
+    let relays = column(&client, "SELECT url FROM bigbrotr.relay").await;
+    let of_full: Vec<_> = relays.iter().filter(|url| url.starts_with(&full.url())).collect();
+    assert_eq!(of_full.len(), 1, "{relays:?}");
+    assert_eq!(relays.len(), 3, "an empty relay gives no evidence: {relays:?}");
+    let aliases = column(&client, "SELECT a.reason || ' | ' || r.url FROM bigbrotr.relay_alias AS a JOIN bigbrotr.relay AS r ON r.id = a.relay_id").await;
+    let reason = format!("same NIP-11 document and same 8 newest events as {0} | {0}", of_full[0]);
+    assert_eq!(aliases.into_iter().collect::<Vec<_>>(), [reason]);
+    let count = "SELECT count(*)::text FROM bigbrotr.relay_alias";
+    assert_eq!(text(&client, count).await, "2");
+    // It is not tried again when somebody names it.
+    let again = "SELECT bigbrotr.add_candidates(ARRAY[$1 || '/a'], 'event')::text";
+    let row = client.query_one(again, &[&full.url()]).await.expect("named again");
+    assert_eq!(row.get::<_, String>(0), "0");
+    // Forgotten after a while, and then it may come back.
+    client
+        .batch_execute(
+            "UPDATE bigbrotr.relay_alias SET found_at = now() - interval '91 days'; SELECT bigbrotr.expire_aliases(10)",
+        )
+        .await
+        .expect("forgotten");
+    assert_eq!(text(&client, count).await, "0");
+}
+
+#[tokio::test]
+async fn a_host_that_is_a_relay_on_every_path_is_capped() {
+    let cluster = Cluster::start(options(&[]));
+    let client = installed(&cluster).await;
+    client
+        .batch_execute(
+            "INSERT INTO bigbrotr.relay (url, network) SELECT 'wss://nos.lol/' || n, 'clearnet' FROM generate_series(1, 50) AS n;
+             INSERT INTO bigbrotr.candidate (url, network, source) VALUES ('wss://nos.lol/x', 'clearnet', 'event'), ('wss://nos.lol/y', 'clearnet', 'operator')",
+        )
+        .await
+        .expect("a full host");
+    for url in ["wss://nos.lol/x", "wss://nos.lol/y"] {
+        let promote = format!("SELECT bigbrotr.promote_candidate('{url}', NULL, bigbrotr.relay_siblings('{url}'))");
+        client.batch_execute(&promote).await.expect("judged");
+    }
+    let left = column(&client, "SELECT url || ' ' || last_error FROM bigbrotr.candidate").await;
+    assert_eq!(left.into_iter().collect::<Vec<_>>(), ["wss://nos.lol/x capped: 50 relays of this host are known"]);
+    assert_eq!(text(&client, "SELECT count(*)::text FROM bigbrotr.relay WHERE url = 'wss://nos.lol/y'").await, "1");
+}

@@ -15,6 +15,10 @@ const CALLS: &[(&str, &str)] = &[
     ("address_target(integer,bytea,text)", "address_target(30023, '\\x00', 'd')"),
     ("analyze_next()", "analyze_next()"),
     ("api_source_done(text,text)", "api_source_done('https://a.com', NULL)"),
+    (
+        "alias_candidate(text,text,text,text)",
+        "alias_candidate('wss://nos.lol/a', 'wss://nos.lol/a', 'wss://nos.lol', 'x')",
+    ),
     ("apply_blocks()", "apply_blocks()"),
     (
         "archive(bytea[],bigint[],bigint[],bigint,bigint,integer[],bytea[],integer[],integer[],bytea[],integer[],integer[],boolean)",
@@ -60,6 +64,7 @@ const CALLS: &[(&str, &str)] = &[
     ),
     ("event_verify(text)", "event_verify($E)"),
     ("expiration(jsonb)", "expiration('[[\"expiration\", \"5\"]]')"),
+    ("expire_aliases(integer)", "expire_aliases(10)"),
     ("expire_candidates(integer)", "expire_candidates(10)"),
     ("extend_leases(integer[],integer)", "extend_leases('{1}', 60)"),
     ("extension_created()", "extension_created()"),
@@ -104,7 +109,7 @@ const CALLS: &[(&str, &str)] = &[
         "pack_body(bytea,bytea,bigint,integer,text,text,bytea,bytea)",
         "pack_body($I, $I, 1, 1, '[]', '', $I || $I, NULL)",
     ),
-    ("promote_candidate(text,text)", "promote_candidate('wss://nos.lol', NULL)"),
+    ("promote_candidate(text,text,text[])", "promote_candidate('wss://nos.lol', NULL, '{}')"),
     ("purge_vanished(integer)", "purge_vanished(10)"),
     ("quarantine(integer,text[],bytea[])", "quarantine(1, '{invalid}', '{\"\\\\x00\"}')"),
     ("query(jsonb,boolean)", "query('{}')"),
@@ -124,6 +129,8 @@ const CALLS: &[(&str, &str)] = &[
         "record_outage(integer,timestamp with time zone,boolean,text,text)",
         "record_outage(1, now(), false, 'tcp', 'refused')",
     ),
+    ("relay_authority(text)", "relay_authority('wss://nos.lol/a')"),
+    ("relay_siblings(text)", "relay_siblings('wss://nos.lol/a')"),
     ("relay_facts(text,jsonb)", "relay_facts('nip11_info', '{}')"),
     (
         "record_metadata(integer,text,bytea,text,double precision)",
