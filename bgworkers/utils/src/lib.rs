@@ -3,9 +3,11 @@
 //! Everything here runs on the tokio runtime of a background worker: no signal handling, no blocking calls, no thread of its own. Every wait
 //! has a limit, and what a stranger sends is bounded before it is kept.
 
+pub mod certificate;
 pub mod config;
 pub mod connection;
 pub mod dialer;
+pub mod dns;
 pub mod endpoint;
 pub mod error;
 pub mod headers;
@@ -18,9 +20,11 @@ mod tcp;
 pub mod tls;
 mod upgrade;
 
+pub use certificate::Certificate;
 pub use config::{DialerConfig, Proxies};
 pub use connection::{Connection, Frame};
-pub use dialer::{ConnectInfo, Dialer, Family};
+pub use dialer::{ConnectInfo, Dialer, Family, Trace};
+pub use dns::DnsRecords;
 pub use endpoint::{Endpoint, EndpointHost};
 pub use error::{DialError, Stage};
 pub use headers::Headers;
