@@ -23,8 +23,8 @@ pub struct Files {
     looked: Option<Instant>,
 }
 
-/// What decides which files are read.
-type Key = (Option<String>, Option<String>, Vec<String>);
+/// The paths of what is read.
+type Key = (Option<String>, Option<String>);
 
 impl Files {
     /// The files in use.
@@ -32,14 +32,15 @@ impl Files {
         self.geo.clone()
     }
 
-    /// Reads what changed, if it is time to look. True: a check may have become possible or impossible.
-    pub async fn look(&mut self, config: &Config, context: &Context) -> bool {
-        let key = (config.geoip_city_file.clone(), config.geoip_asn_file.clone(), config.monitor_checks.clone());
-        if self.of.as_ref() == Some(&key) && self.looked.is_some_and(|at| at.elapsed() < PAUSE) {
+    /// Reads what changed, if it is time to look or `now`. True: a check may have become possible or impossible.
+    pub async fn look(&mut self, config: &Config, now: bool, context: &Context) -> bool {
+        if !now && self.looked.is_some_and(|at| at.elapsed() < PAUSE) {
             return false;
         }
+        let wanted = geo_files(config);
+        let key = wanted.paths();
         if self.of.as_ref() != Some(&key) {
-            self.geo = Some(Arc::new(geo_files(config)));
+            self.geo = Some(Arc::new(wanted));
             self.of = Some(key);
         }
         self.looked = Some(Instant::now());

@@ -58,9 +58,10 @@ struct State {
 impl State {
     /// The settings for this cycle; the dialer is made anew only when something changed.
     async fn settings(&mut self, config: Arc<Config>, context: &Context) -> Arc<Settings> {
-        let has_news = self.files.look(&config, context).await;
+        let is_new = self.config.as_ref() != Some(&config);
+        let has_news = self.files.look(&config, is_new, context).await;
         match &self.settings {
-            Some(settings) if !has_news && self.config.as_ref() == Some(&config) => settings.clone(),
+            Some(settings) if !has_news && !is_new => settings.clone(),
             _ => {
                 let settings = Arc::new(Settings::new(&config, self.files.geo()));
                 self.tell(&settings, context);

@@ -102,6 +102,12 @@ impl GeoIp {
         Self { city: source(city), asn: source(asn) }
     }
 
+    /// Paths of the city and the ASN file.
+    pub fn paths(&self) -> (Option<String>, Option<String>) {
+        let path = |source: &Option<Source>| source.as_ref().map(|source| source.path.to_string_lossy().into_owned());
+        (path(&self.city), path(&self.asn))
+    }
+
     /// Reads the files that changed since the last call. Blocks: not for a thread of the runtime. `may_take` is asked whether so many bytes may be
     /// taken; while a file is read again, the old one is held too.
     pub fn refresh(&self, may_take: impl Fn(u64) -> bool) -> Vec<Notice> {

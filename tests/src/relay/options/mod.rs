@@ -158,6 +158,10 @@ pub enum Write {
     Store,
     /// `OK` false with this text.
     Refuse(String),
+    /// `OK` true for another id.
+    OtherId,
+    /// A NOTICE with this text and no `OK`.
+    Notice(String),
     /// No answer.
     Silent,
 }

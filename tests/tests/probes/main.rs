@@ -1,0 +1,8 @@
+//! The checks of the monitor in a real server, each against servers that behave and servers that do not.
+
+mod geo;
+mod names;
+mod ssl;
+mod support;
+mod switches;
+mod writes;
