@@ -7,6 +7,10 @@ use serde_json::{Value, json};
 const SEPARATOR: [u8; 16] = [0; 16];
 const MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
 
+/// Members that are 16-bit integers.
+const SHORT: [&str; 5] =
+    ["accuracy_radius", "binary_format_major_version", "binary_format_minor_version", "ip_version", "record_size"];
+
 /// What a tree leads to.
 #[derive(Clone, Copy)]
 enum Child {
@@ -109,7 +113,12 @@ fn encode(value: &Value, out: &mut Vec<u8>) {
             control(7, members.len(), out);
             for (key, value) in members {
                 encode(&Value::from(key.as_str()), out);
-                encode(value, out);
+                match value.as_u64() {
+                    // Readers insist on the types of MaxMind's own files.
+                    Some(number) if SHORT.contains(&key.as_str()) => integer(5, number, out),
+                    Some(number) if key == "build_epoch" => integer(9, number, out),
+                    _ => encode(value, out),
+                }
             }
         }
     }

@@ -96,7 +96,7 @@ fn no_bytes_make_it_panic() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let mut rng = StdRng::seed_from_u64(1);
     let mut readable = 0;
-    for round in 0..20_000 {
+    for round in 0..4_000 {
         let mut bytes = good.clone();
         for _ in 0..1 + rng.next_u32() % 6 {
             let at = rng.next_u32() as usize % bytes.len();
@@ -114,5 +114,5 @@ fn no_bytes_make_it_panic() {
             let _ = (geo.place(ip(address)), geo.owner(ip(address)));
         }
     }
-    assert!(readable > 1000, "the damage is not always found out at once: {readable}");
+    assert!(readable > 200, "the damage is not always found out at once: {readable}");
 }

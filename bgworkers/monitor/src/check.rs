@@ -189,7 +189,7 @@ async fn info(url: &RelayUrl, settings: &Settings) -> Info {
     match settings.dialer.http_get(&request).await {
         Err(error) => Info::Failed(Failure::from(&error)),
         Ok(response) if response.status != 200 => Info::Status(response.status),
-        Ok(response) => match document::read(&response.body) {
+        Ok(response) => match document::read_encoded(&response.body, response.headers.get("content-encoding")) {
             refused @ Body::Refused(_) => Info::Body(refused, response.body),
             body => Info::Body(body, Vec::new()),
         },

@@ -7,12 +7,15 @@ use bigbrotr_core::log::Level;
 use bigbrotr_core::{Config, Context};
 use bigbrotr_utils::GeoIp;
 use bigbrotr_utils::geoip::Notice;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::settings::geo_files;
 
 /// Pause between two looks at the files.
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// Longest wait for them: a disk of the network may be gone.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// The files in use.
 #[derive(Debug, Default)]
@@ -48,9 +51,10 @@ impl Files {
         let before = (geo.has_city().is_ok(), geo.has_asn().is_ok());
         let (files, memory) = (geo.clone(), context.memory.clone());
         let read = tokio::task::spawn_blocking(move || files.refresh(|bytes| memory.has_room_for(bytes)));
-        let notices = match read.await {
-            Ok(notices) => notices,
-            Err(error) => vec![Notice::Failed(format!("a GeoIP file could not be read: {error}"))],
+        let notices = match timeout(LONGEST, read).await {
+            Ok(Ok(notices)) => notices,
+            Err(_) => vec![Notice::Failed(format!("could not be read within {} s", LONGEST.as_secs()))],
+            Ok(Err(error)) => vec![Notice::Failed(format!("a GeoIP file could not be read: {error}"))],
         };
         for notice in notices {
             match notice {

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use x509_parser::{
     certificate::X509Certificate,
+    error::X509Error,
     extensions::{GeneralName, ParsedExtension},
     oid_registry::{
         OID_KEY_TYPE_EC_PUBLIC_KEY, OID_KEY_TYPE_GOST_R3410_2012_256, OID_KEY_TYPE_GOST_R3410_2012_512,
@@ -23,6 +24,8 @@ const MAX_BYTES: usize = 64 * 1024;
 const MAX_NAMES: usize = 128;
 /// Bytes of a serial number shown; RFC 5280 allows 20.
 const MAX_SERIAL: usize = 64;
+/// Shortest RSA keys that are checked, bits.
+const MIN_RSA: u32 = 2048;
 /// Parts of a distinguished name shown.
 const MAX_ATTRIBUTES: usize = 32;
 
@@ -82,22 +85,22 @@ pub fn fingerprint(der: &[u8]) -> String {
     bigbrotr_models::hex::encode(&Sha256::digest(der))
 }
 
-/// Whether a certificate names itself as its issuer. Its signature is not looked at: it is not trusted either way.
+/// Whether a certificate is signed by the key it is about. Where the signature is of a kind that cannot be checked here, that it names itself as its
+/// issuer is enough: it is not trusted either way.
 pub fn is_self_signed(der: &[u8]) -> bool {
     let Some(parsed) = parse(der) else { return false };
     if parsed.subject().as_raw() != parsed.issuer().as_raw() {
         return false;
     }
-    let (mut own, mut signer) = (None, None);
-    for extension in parsed.extensions() {
-        match extension.parsed_extension() {
-            ParsedExtension::SubjectKeyIdentifier(id) => own = Some(id.0),
-            ParsedExtension::AuthorityKeyIdentifier(id) => signer = id.key_identifier.as_ref().map(|id| id.0),
-            _ => {}
+    match parsed.verify_signature(None) {
+        Ok(()) => true,
+        // An authority and a certificate of the same name; short RSA keys are not checked.
+        Err(X509Error::SignatureVerificationError) => {
+            let (algorithm, bits) = key(parsed.public_key());
+            algorithm == "RSA" && bits < Some(MIN_RSA)
         }
+        Err(_) => true,
     }
-    // An authority and a certificate of the same name are told apart by their keys.
-    signer.is_none_or(|signer| own == Some(signer))
 }
 
 fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {

@@ -37,7 +37,7 @@ pub struct DnsRecords {
     pub cname: Vec<String>,
     /// Name servers of the closest zone above the host that has any, down to its registrable domain.
     pub ns: Vec<String>,
-    /// Names of the first four addresses.
+    /// Names of the first four addresses that may be connected to; not of loopback.
     pub ptr: Vec<String>,
     /// Seconds the addresses may be kept: what is left of it in the caches on the way.
     pub ttl: Option<u32>,
@@ -51,7 +51,7 @@ pub(crate) async fn look_up(
     limit: Duration,
 ) -> Result<Option<DnsRecords>, DialError> {
     let name = match host {
-        EndpointHost::Ip(ip) if !resolver.admits(*ip) => return Ok(None),
+        EndpointHost::Ip(ip) if !is_public(resolver, *ip) => return Ok(None),
         EndpointHost::Ip(ip) => {
             let ptr = reverse(resolver, &[*ip], limit).await;
             return Ok((!ptr.is_empty()).then(|| DnsRecords { ptr, ..DnsRecords::default() }));
@@ -162,13 +162,18 @@ async fn name_servers(resolver: &Resolver, name: &str) -> Vec<String> {
 /// The names of the first addresses that are anybody's to ask about.
 async fn reverse(resolver: &Resolver, addresses: &[IpAddr], limit: Duration) -> Vec<String> {
     let Ok(dns) = resolver.dns() else { return Vec::new() };
-    let public = addresses.iter().filter(|ip| resolver.admits(**ip)).take(MAX_REVERSE);
+    let public = addresses.iter().filter(|ip| is_public(resolver, **ip)).take(MAX_REVERSE);
     let answers = join_all(public.map(|ip| timeout(limit, dns.lookup(Name::from(*ip), RecordType::PTR)))).await;
     let answers: Vec<_> = answers.into_iter().flatten().flatten().collect();
     names(answers.iter().flat_map(|found| found.answers()).filter_map(|record| match &record.data {
         RData::PTR(name) => Some(&name.0),
         _ => None,
     }))
+}
+
+/// Whether somebody else knows what an address is called; a hosts file is no DNS.
+fn is_public(resolver: &Resolver, ip: IpAddr) -> bool {
+    !ip.is_loopback() && resolver.admits(ip)
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a Name>) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 mod geo;
 mod names;
+mod nip11;
 mod ssl;
 mod support;
 mod switches;

@@ -4,7 +4,7 @@ use bigbrotr_tests::{
 };
 use serde_json::json;
 
-use crate::support::{add, checked, document, documents, last_check, options, start};
+use crate::support::{add, checked, documents, last_check, options, start};
 
 const LOOPBACK: [u8; 4] = [127, 0, 0, 1];
 
@@ -47,13 +47,12 @@ async fn what_dns_says_of_a_relay_is_recorded() {
     for relay in [id, local, onion] {
         checked(&cluster, &client, relay, 2).await;
     }
-    let row = document(&client, id, "nip66_dns").await;
-    let mut expected = json!({
-        "a": ["10.0.0.7", "127.0.0.1"], "cname": ["edge.cdn.example.net"], "ns": ["ns1.example.com", "ns2.example.com"],
-        "ptr": ["host.example.net", "localhost"],
-    });
-    expected["ttl"] = row["ttl"].clone();
-    assert_eq!(row, expected);
+    let row = documents(&client, id, "nip66_dns").await.remove(0);
+    assert_eq!(row["a"], json!(["10.0.0.7", "127.0.0.1"]));
+    assert_eq!(row["cname"], json!(["edge.cdn.example.net"]));
+    assert_eq!(row["ns"], json!(["ns1.example.com", "ns2.example.com"]));
+    // What this machine calls its own address is no DNS.
+    assert_eq!(row["ptr"], json!(["host.example.net"]));
     assert!(row["ttl"].as_u64().is_some_and(|ttl| (1..=60).contains(&ttl)), "{row}");
     assert!(last_check(&client, id).await.0, "it is reached by the address that answers");
     // Names that are not DNS's are not asked of it.

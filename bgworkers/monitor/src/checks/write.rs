@@ -72,8 +72,11 @@ impl Writer {
         }
         let mut said = None;
         for _ in 0..MAX_FRAMES {
-            memory.ready().await;
-            let text = match timeout_at(deadline, connection.recv()).await {
+            let received = async {
+                memory.ready().await;
+                connection.recv().await
+            };
+            let text = match timeout_at(deadline, received).await {
                 Ok(Ok(Frame::Text(text))) => text,
                 Ok(Ok(Frame::Binary(_))) => continue,
                 Ok(Ok(Frame::Closed { code, reason })) => {
