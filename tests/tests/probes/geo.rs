@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use bigbrotr_tests::{Relay, RelayOptions, mmdb::Mmdb};
+use bigbrotr_tests::{Relay, RelayOptions, mmdb::Mmdb, relay::Mode};
 use serde_json::{Value, json};
 
 use crate::support::{SOON, add, checked, document, documents, options, public_file, start};
@@ -87,6 +87,9 @@ async fn without_files_the_checks_are_off_and_say_so() {
                        AND detail -> 'off' ->> 'net' LIKE 'bigbrotr.geoip_asn_file cannot be used%'
                        AND detail -> 'checks' = '[\"nip11\", \"rtt\", \"ssl\", \"dns\", \"http\"]' FROM bigbrotr.stat_cycles ORDER BY id DESC LIMIT 1";
     cluster.wait_for(&client, said, SOON, "the report").await;
+    // Seen while it is at it, which takes a while with this one.
+    let silent = Relay::start(RelayOptions { mode: Mode::SilentTcp, ..RelayOptions::default() });
+    add(&client, &silent.url()).await;
     let activity = "SELECT activity LIKE '%off: geo, net%' FROM bigbrotr.stat_workers WHERE service = 'monitor'";
     cluster.wait_for(&client, activity, SOON, "the activity").await;
     let path = bad.path().to_string_lossy().into_owned();

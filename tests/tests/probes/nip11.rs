@@ -74,7 +74,7 @@ async fn documents_come_in_every_shape() {
         ("redirect inwards", canned(redirect(302, "http://169.254.169.254/latest")).await, false, None, false),
         ("redirect elsewhere", canned(redirect(302, "http://relay.example.org/")).await, false, None, false),
         ("gzip", canned(ok("Content-Encoding: gzip\r\n", &gzip)).await, false, Some("nip11_compressed"), true),
-        ("gzip, not said", canned(ok("", &gzip)).await, false, Some("nip11_compressed"), true),
+        ("gzip, not said", canned(ok("", &gzip[..20])).await, false, Some("nip11_compressed"), true),
         (
             "br",
             canned(ok("Content-Encoding: br\r\n", b"\x8b\x02\x80{}\x03")).await,
