@@ -11,8 +11,12 @@ use tokio::{
 
 use crate::support::{add, checked, document, documents, last_check, options, public_file, start};
 
-const BOTH: &[&rustls::SupportedProtocolVersion] = rustls::ALL_VERSIONS;
-const TLS12: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS12];
+const BOTH: Versions = rustls::ALL_VERSIONS;
+const TLS12: Versions = &[&rustls::version::TLS12];
+
+/// Host, certificate, protocols, whether the server wants a certificate of ours, what is wrong, protocol agreed on.
+type Case = (&'static str, Identity, Versions, bool, Option<&'static str>, Option<&'static str>);
+type Versions = &'static [&'static rustls::SupportedProtocolVersion];
 
 fn member<'a>(document: &'a Value, key: &str) -> &'a Value {
     document.get(key).unwrap_or(&Value::Null)
@@ -32,7 +36,7 @@ async fn every_certificate_has_its_row() {
     let good = |name: &str| trusted.issue(name, GOOD_YEARS);
     let mut fronts = Vec::new();
     let mut cases: Vec<(i32, &str, Option<&str>, Option<&str>)> = Vec::new();
-    let table: Vec<(&str, Identity, &[_], bool, Option<&str>, Option<&str>)> = vec![
+    let table: Vec<Case> = vec![
         ("good", good("good.localhost"), BOTH, false, None, Some("TLSv1.3")),
         ("older", good("older.localhost"), TLS12, false, None, Some("TLSv1.2")),
         ("expired", trusted.issue("expired.localhost", (2000, 2001)), BOTH, false, Some("expired"), Some("TLSv1.3")),

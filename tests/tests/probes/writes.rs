@@ -75,7 +75,6 @@ async fn writing_is_judged_by_the_ok_and_only_where_it_is_allowed() {
         assert_eq!(served.publishes > 0, *sent, "{case}");
         assert!(served.publishes <= served.websockets, "one event a check: {served:?}");
         assert!(served.open_peak <= 2);
-        assert_eq!(relay.options().nip11.is_some_and(|document| document.status == 200) || served.documents > 0, true);
     }
     let counts = "SELECT sum((detail ->> 'written')::int) > 0 AND sum((detail ->> 'write_refused')::int) > 0
                          AND sum((detail ->> 'write_not_tried')::int) > 0 FROM bigbrotr.stat_cycles";
