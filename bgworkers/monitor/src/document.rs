@@ -157,6 +157,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_compressed_has_a_reason_of_its_own_and_a_wrong_header_costs_nothing() {
+        let compressed = Body::Refused("nip11_compressed");
+        assert_eq!(read(b"\x1f\x8b\x08\x00"), compressed);
+        assert_eq!(read_encoded(b"\x8b\x02\x80", Some("br")), compressed);
+        assert!(matches!(read_encoded(b"{}", Some("br")), Body::Document { .. }));
+        assert_eq!(read_encoded(b"<html>", Some(" Identity ")), Body::Refused("nip11_not_json"));
+        assert_eq!(read(b"{}\0\n"), read(b"{}"));
+    }
+
+    #[test]
     fn what_is_no_object_is_refused() {
         for body in [
             &b"Please use a Nostr client to connect."[..],
@@ -169,7 +179,6 @@ mod tests {
             b"{'a':1}",
             b"{\"a\":\"\xFF\"}",
             b"{\"a\":\"\\ud800\"}",
-            b"\x1f\x8b\x08\x00",
         ] {
             assert_eq!(read(body), Body::Refused("nip11_not_json"), "{}", String::from_utf8_lossy(body));
         }

@@ -45,7 +45,9 @@ async fn writing_is_judged_by_the_ok_and_only_where_it_is_allowed() {
         (relay(Write::Store, limitation("null")), true, None, true),
         (relay(Write::Store, limitation(r#"{"min_pow_difficulty":10}"#)), true, None, true),
         (refusing("blocked: not you"), false, Some("write: blocked: not you"), true),
-        (refusing("duplicate: have it"), true, None, true),
+        // An event made a moment ago is nobody's duplicate.
+        (refusing("duplicate: have it"), false, Some("write: duplicate: have it"), true),
+        (relay(Write::Closed("error: no".to_owned()), plain()), false, Some("write: CLOSED error: no"), true),
         (refusing("auth-required: who?"), false, Some("write: auth-required: who?"), true),
         (relay(Write::Silent, plain()), false, Some("write: no OK within 1000 ms"), true),
         (relay(Write::OtherId, plain()), false, Some("write: no OK within 1000 ms"), true),

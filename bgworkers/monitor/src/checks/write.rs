@@ -87,12 +87,15 @@ impl Writer {
             };
             match RelayMessage::parse(&text) {
                 Ok(RelayMessage::Ok { id: of, accepted, message }) if of.eq_ignore_ascii_case(&id) => {
-                    // Some say false for what they have already.
-                    return if accepted || message.trim_start().to_ascii_lowercase().starts_with("duplicate:") {
+                    return if accepted {
                         Written::Accepted(millis(asked.elapsed()))
                     } else {
                         Written::Refused(clean(&message))
                     };
+                }
+                // In place of an OK; one for another id is about the REQ before.
+                Ok(RelayMessage::Closed { sub, message }) if sub.eq_ignore_ascii_case(&id) => {
+                    return Written::Refused(clean(&format!("CLOSED {message}")));
                 }
                 Ok(RelayMessage::Notice { message }) => {
                     said.get_or_insert_with(|| clean(&format!("NOTICE {message}")));

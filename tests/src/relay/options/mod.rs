@@ -160,6 +160,8 @@ pub enum Write {
     Refuse(String),
     /// `OK` true for another id.
     OtherId,
+    /// A CLOSED for its id, with this text, and no `OK`.
+    Closed(String),
     /// A NOTICE with this text and no `OK`.
     Notice(String),
     /// No answer.
