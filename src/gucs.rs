@@ -14,7 +14,7 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 mod checks;
 mod list;
 
-pub use checks::parse_proxy;
+pub use checks::{parse_name_servers, parse_proxy};
 pub use list::parse_list;
 
 type Text = GucSetting<Option<CString>>;
@@ -41,6 +41,7 @@ static TOR_PROXY: Text = empty();
 static I2P_PROXY: Text = empty();
 static LOKI_PROXY: Text = empty();
 static ALLOW_PRIVATE_ADDRESSES: GucSetting<bool> = GucSetting::<bool>::new(false);
+static DNS_SERVER: Text = empty();
 static CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static REQUEST_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60_000);
@@ -58,6 +59,7 @@ static MIN_DISK_FREE: GucSetting<i32> = GucSetting::<i32>::new(2048);
 static VANISH_ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
 static AUTH_ENABLED: GucSetting<bool> = GucSetting::<bool>::new(false);
 static PUBLISH_ENABLED: GucSetting<bool> = GucSetting::<bool>::new(false);
+static WRITE_CHECK_ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
 static MONITOR_CHECKS: Text = Text::new(Some(c"nip11,rtt,ssl,dns,geo,net,http"));
 static PUBLISH_RELAYS: Text = empty();
 static SEED_FILE: Text = empty();
@@ -312,6 +314,15 @@ pub fn register() {
         c"Admits loopback and private addresses, localhost, single-label and *.local hosts.",
         c"For tests and private networks: with it, a stranger's URL can make this server connect to its own network.",
     );
+    text(
+        c"bigbrotr.dns_server",
+        &DNS_SERVER,
+        S,
+        PLAIN,
+        Some(checks::name_servers),
+        c"Name servers to ask instead of the system's.",
+        c"Comma-separated addresses, each with a port or without: 127.0.0.1, 127.0.0.1:5353, [::1]:53. Empty: those of resolv.conf.",
+    );
     int(
         c"bigbrotr.connect_timeout",
         &CONNECT_TIMEOUT,
@@ -478,7 +489,14 @@ pub fn register() {
         PLAIN,
         Some(checks::monitor_checks),
         c"What the monitor checks: nip11, rtt, ssl, dns, geo, net, http.",
-        c"So far nip11 and rtt are done.",
+        c"Geo needs bigbrotr.geoip_city_file, net needs bigbrotr.geoip_asn_file; without them they are off, and the monitor says so.",
+    );
+    bool(
+        c"bigbrotr.write_check_enabled",
+        &WRITE_CHECK_ENABLED,
+        S,
+        c"Measures how long relays take to accept an event.",
+        c"Needs bigbrotr.secret_key_file and the checks rtt and nip11. An ephemeral event is sent where the relay's NIP-11 document does not forbid it.",
     );
     text(
         c"bigbrotr.publish_relays",
@@ -511,7 +529,15 @@ pub fn register() {
         (c"bigbrotr.geoip_city_file", &GEOIP_CITY_FILE, c"MaxMind city database."),
         (c"bigbrotr.geoip_asn_file", &GEOIP_ASN_FILE, c"MaxMind ASN database."),
     ] {
-        text(name, setting, S, GucFlags::SUPERUSER_ONLY, None, short, c"No service uses it yet.");
+        text(
+            name,
+            setting,
+            S,
+            GucFlags::SUPERUSER_ONLY,
+            None,
+            short,
+            c"Read into memory by the monitor, and again within a minute when it changes.",
+        );
     }
     int(
         c"bigbrotr.history_retention",
@@ -644,6 +670,8 @@ pub fn config() -> Config {
         i2p_proxy: optional(&I2P_PROXY).and_then(|url| parse_proxy(&url).ok()),
         loki_proxy: optional(&LOKI_PROXY).and_then(|url| parse_proxy(&url).ok()),
         address_policy: address_policy(),
+        // The check hook has accepted it.
+        name_servers: parse_name_servers(&string(&DNS_SERVER)).unwrap_or_default(),
         connect_timeout: milliseconds(&CONNECT_TIMEOUT),
         request_timeout: milliseconds(&REQUEST_TIMEOUT),
         idle_timeout: milliseconds(&IDLE_TIMEOUT),
@@ -661,6 +689,7 @@ pub fn config() -> Config {
         auth_enabled: AUTH_ENABLED.get(),
         publish_enabled: PUBLISH_ENABLED.get(),
         monitor_checks: items(&MONITOR_CHECKS),
+        write_check_enabled: WRITE_CHECK_ENABLED.get(),
         publish_relays: items(&PUBLISH_RELAYS),
         seed_file: seed_file(),
         secret_key_file: optional(&SECRET_KEY_FILE),

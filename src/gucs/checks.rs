@@ -1,6 +1,7 @@
 //! What a text setting may hold. A hook only looks; the value is parsed again where it is used.
 
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::net::{IpAddr, SocketAddr};
 
 use bigbrotr_models::{AddressPolicy, Filter, Network, RelayUrl};
 use pgrx::{pg_guard, pg_sys};
@@ -8,6 +9,9 @@ use pgrx::{pg_guard, pg_sys};
 use super::parse_list;
 use crate::shmem::MAX_DATABASES;
 
+const DNS_PORT: u16 = 53;
+/// As many as resolv.conf may name, and some.
+const MAX_NAME_SERVERS: usize = 8;
 const CHECKS: [&str; 7] = ["nip11", "rtt", "ssl", "dns", "geo", "net", "http"];
 
 /// Runs `check` on the new value and hands its complaint to PostgreSQL as DETAIL.
@@ -73,6 +77,8 @@ hook!(monitor_checks, |text| {
 
 hook!(proxy, |text| if text.is_empty() { Ok(()) } else { parse_proxy(text).map(drop) });
 
+hook!(name_servers, |text| parse_name_servers(text).map(drop));
+
 hook!(retention_kinds, |text| bigbrotr_core::retention::parse_rules(text).map(drop));
 
 hook!(sync_filter, |text| {
@@ -92,6 +98,23 @@ hook!(relay_urls, |text| {
     }
     Ok(())
 });
+
+/// The addresses of a list of name servers; the port is 53 where none is given.
+pub fn parse_name_servers(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let server = |text: &String| {
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        let parsed = text.parse().or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT)));
+        parsed
+            .ok()
+            .filter(|address| address.port() > 0)
+            .ok_or_else(|| format!("{text} is not an IP address, with a port or without"))
+    };
+    let servers = parse_list(text)?;
+    if servers.len() > MAX_NAME_SERVERS {
+        return Err(format!("at most {MAX_NAME_SERVERS} name servers can be asked, {} are named", servers.len()));
+    }
+    servers.iter().map(server).collect()
+}
 
 /// `host:port` of a `socks5://host:port` (or `socks5h://`) URL.
 pub fn parse_proxy(text: &str) -> Result<String, String> {

@@ -5,11 +5,14 @@
 
 pub mod cluster;
 pub mod demo;
+pub mod dns;
 pub mod generate;
+pub mod mmdb;
 pub mod odd;
 pub mod paths;
 pub mod relay;
 pub mod signed;
+pub mod tls;
 pub mod truth;
 
 pub use cluster::{Cluster, ClusterOptions, Stop};

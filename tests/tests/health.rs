@@ -220,7 +220,7 @@ async fn no_document_stops_the_monitor() {
         (Some(Document::nip11("{\"name\":")), false, Some("nip11_not_json")),
         (Some(Document::nip11(r#"{"name":"\ud800"}"#)), false, Some("nip11_not_json")),
         (Some(Document::nip11(&b"{\"name\":\"\xff\"}"[..])), false, Some("nip11_not_json")),
-        (Some(gzip), false, Some("nip11_not_json")),
+        (Some(gzip), false, Some("nip11_compressed")),
         (Some(Document::nip11(deep)), false, Some("nip11_excessive")),
         (Some(Document::nip11(r#"{"x":1e999999999}"#)), false, Some("nip11_excessive")),
         (Some(Document::nip11(format!(r#"{{"x":{}}}"#, "9".repeat(200_000)))), false, Some("nip11_excessive")),

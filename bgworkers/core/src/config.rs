@@ -1,5 +1,6 @@
 //! The settings of `bigbrotr.*` as plain data, copied from PostgreSQL when a worker starts and at each reload.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bigbrotr_models::{AddressPolicy, Filter, Network};
@@ -37,6 +38,8 @@ pub struct Config {
     pub loki_proxy: Option<String>,
     /// `allow_private_addresses`.
     pub address_policy: AddressPolicy,
+    /// `dns_server`: name servers to ask; empty: those of the system.
+    pub name_servers: Vec<SocketAddr>,
     /// `connect_timeout`: to an open WebSocket.
     pub connect_timeout: Duration,
     /// `request_timeout`: to the first answer.
@@ -71,6 +74,8 @@ pub struct Config {
     pub publish_enabled: bool,
     /// `monitor_checks`.
     pub monitor_checks: Vec<String>,
+    /// `write_check_enabled`: whether the monitor measures writing.
+    pub write_check_enabled: bool,
     /// `publish_relays`.
     pub publish_relays: Vec<String>,
     /// `seed_file`; `None` is the built-in list.
@@ -109,6 +114,7 @@ impl Default for Config {
             i2p_proxy: None,
             loki_proxy: None,
             address_policy: AddressPolicy::default(),
+            name_servers: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
@@ -126,6 +132,7 @@ impl Default for Config {
             auth_enabled: false,
             publish_enabled: false,
             monitor_checks: ["nip11", "rtt", "ssl", "dns", "geo", "net", "http"].map(String::from).to_vec(),
+            write_check_enabled: true,
             publish_relays: Vec::new(),
             seed_file: None,
             secret_key_file: None,

@@ -42,6 +42,11 @@ impl MemoryBudget {
         self.used() >= self.limit.load(Ordering::Relaxed)
     }
 
+    /// Whether so many bytes more would leave memory at ease.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        self.used().saturating_add(bytes) <= self.limit.load(Ordering::Relaxed) / 5 * 4
+    }
+
     /// Waits while memory is tight. Call before reading the next frame.
     pub async fn ready(&self) {
         while self.is_tight() {

@@ -56,6 +56,7 @@ impl Dialers {
 /// Only the clearnet, and only if it is on.
 fn settings(config: &Config) -> DialerConfig {
     DialerConfig {
+        name_servers: config.name_servers.clone(),
         address_policy: config.address_policy,
         connect_timeout: config.connect_timeout,
         request_timeout: config.request_timeout,

@@ -8,6 +8,7 @@ use bigbrotr_core::{Call, Context, StoreError, Value};
 use tokio::time::Instant;
 
 use crate::check::{Info, Outcome};
+use crate::checks::write::Written;
 use crate::document::Body;
 use crate::report::Report;
 use crate::settings::Settings;
@@ -15,8 +16,8 @@ use crate::settings::Settings;
 /// A relay whose page differs each time gives one row of quarantine in this time.
 const QUARANTINE_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
-const CHECK: &str = "SELECT bigbrotr.record_check($1, $2, $3, $4::real, $5::real, NULL, $6, $7, $8)";
-const METADATA: &str = "SELECT bigbrotr.record_metadata($1, 'nip11_info', $2, $3, $4)";
+const CHECK: &str = "SELECT bigbrotr.record_check($1, $2, $3, $4::real, $5::real, $6::real, $7, $8, $9)";
+const METADATA: &str = "SELECT bigbrotr.record_metadata($1, $2, $3, $4, $5)";
 const QUARANTINE: &str = "SELECT bigbrotr.quarantine($1, ARRAY[$2], ARRAY[$3])";
 
 /// When a relay last put something into quarantine. At most one entry a relay, and only since the process started.
@@ -47,10 +48,13 @@ impl Batch {
 
     /// Adds one.
     pub fn push(&mut self, outcome: Outcome) {
-        if let Some(Info::Body(body, raw)) = outcome.found.as_ref().and_then(|found| found.info.as_ref()) {
-            self.bytes += raw.len();
-            if let Body::Document { data, .. } = body {
-                self.bytes += data.len();
+        if let Some(found) = &outcome.found {
+            self.bytes += found.facts.iter().map(|fact| fact.data.len()).sum::<usize>();
+            if let Some(Info::Body(body, raw)) = &found.info {
+                self.bytes += raw.len();
+                if let Body::Document { data, .. } = body {
+                    self.bytes += data.len();
+                }
             }
         }
         self.outcomes.push(outcome);
@@ -90,8 +94,8 @@ impl Batch {
 struct Entry {
     relay_id: i32,
     check: Call,
-    /// Its document, or what goes to quarantine.
-    body: Option<Call>,
+    /// Its documents, and what goes to quarantine.
+    bodies: Vec<Call>,
     counts: Report,
 }
 
@@ -99,13 +103,24 @@ impl Entry {
     fn new(outcome: Outcome, interval_s: i32, refusals: &mut Refusals) -> Self {
         let Outcome { relay_id, checked_at, found } = outcome;
         let mut counts = Report { checked: 1, ..Report::default() };
-        let (mut open, mut read, mut remark, mut failure, mut info) = (None, None, None, None, None);
+        let (mut open, mut read, mut write, mut remark, mut failure) = (None, None, None, None, None);
+        let mut bodies = Vec::new();
         if let Some(found) = found {
             failure = found.failure();
             if let Some(reading) = found.reading {
                 (open, read, remark) = (reading.open_ms, reading.read_ms, reading.remark);
             }
-            info = found.info;
+            if let Some(written) = found.written {
+                counts.wrote(&written);
+                let (ms, said) = outcome_of(written);
+                write = ms;
+                remark = [remark, said].into_iter().flatten().reduce(|first, second| format!("{first}; {second}"));
+            }
+            bodies.extend(found.info.and_then(|info| info_call(relay_id, checked_at, info, refusals, &mut counts)));
+            for fact in found.facts {
+                *counts.facts.entry(fact.kind).or_default() += 1;
+                bodies.push(metadata(relay_id, fact.kind, fact.id, fact.data, checked_at));
+            }
         }
         match &failure {
             None => counts.ok = 1,
@@ -114,7 +129,7 @@ impl Entry {
         let number = |value: Option<f64>| Value::from(value.map(|value| format!("{value:.3}")));
         let (class, text) = match &failure {
             None => (None, remark),
-            Some(failure) => (Some(failure.class.to_owned()), Some(failure.text.replace('\0', "\u{FFFD}"))),
+            Some(failure) => (Some(failure.class.to_owned()), Some(failure.text.clone())),
         };
         let check = Call::new(
             CHECK,
@@ -124,33 +139,17 @@ impl Entry {
                 Value::from(failure.is_none()),
                 number(open),
                 number(read),
+                number(write),
                 Value::from(class),
-                Value::from(text),
+                Value::from(text.map(|text| text.replace('\0', "\u{FFFD}"))),
                 Value::from(interval_s),
             ],
         );
-        let body = match info {
-            None => None,
-            Some(Info::Body(Body::Document { id, data }, _)) => {
-                counts.documents = 1;
-                let id = Value::Bytea(Some(id.to_vec()));
-                Some(Call::new(METADATA, vec![Value::from(relay_id), id, Value::from(data), Value::from(checked_at)]))
-            }
-            Some(Info::Body(Body::Refused(reason), raw)) if may_quarantine(relay_id, refusals) => {
-                counts.quarantined = 1;
-                let raw = Value::Bytea(Some(raw));
-                Some(Call::new(QUARANTINE, vec![Value::from(relay_id), Value::from(reason), raw]))
-            }
-            Some(_) => {
-                counts.no_document = 1;
-                None
-            }
-        };
-        Self { relay_id, check, body, counts }
+        Self { relay_id, check, bodies, counts }
     }
 
     fn calls(&self) -> impl Iterator<Item = &Call> {
-        std::iter::once(&self.check).chain(&self.body)
+        std::iter::once(&self.check).chain(&self.bodies)
     }
 
     fn count(&self, context: &Context, report: &mut Report) {
@@ -158,26 +157,72 @@ impl Entry {
         context.progress.add_items(1);
     }
 
-    /// In a transaction of its own; the check without the document if that is what SQL refuses.
+    /// In a transaction of its own; the check without its documents if it is these that SQL refuses, and each of them by itself.
     async fn write_alone(mut self, context: &Context, report: &mut Report) -> Result<(), StoreError> {
-        loop {
-            match context.store.transaction(self.calls().cloned().collect()).await {
-                Ok(_) => {
-                    self.count(context, report);
-                    return Ok(());
-                }
-                Err(error @ StoreError::Sql { .. }) => {
-                    report.unrecorded += 1;
-                    let relay = self.relay_id;
-                    context.log.write(Level::Warning, format!("an outcome of relay {relay} was refused: {error}"));
-                    if self.body.take().is_none() {
-                        return Ok(());
-                    }
-                    (self.counts.documents, self.counts.quarantined) = (0, 0);
-                }
+        let whole = match context.store.transaction(self.calls().cloned().collect()).await {
+            Ok(_) => {
+                self.count(context, report);
+                return Ok(());
+            }
+            Err(error @ StoreError::Sql { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        if self.bodies.is_empty() {
+            self.refused(&whole, context, report);
+            return Ok(());
+        }
+        // What was counted of the bodies is not known to be there any more.
+        self.counts.forget_bodies();
+        let bodies = std::mem::take(&mut self.bodies);
+        for call in std::iter::once(self.check.clone()).chain(bodies) {
+            let is_check = call.sql == CHECK;
+            match context.store.transaction(vec![call]).await {
+                Ok(_) if is_check => self.count(context, report),
+                Ok(_) => {}
+                Err(error @ StoreError::Sql { .. }) => self.refused(&error, context, report),
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
+    }
+
+    fn refused(&self, error: &StoreError, context: &Context, report: &mut Report) {
+        report.unrecorded += 1;
+        let relay = self.relay_id;
+        context.log.write(Level::Warning, format!("an outcome of relay {relay} was refused: {error}"));
+    }
+}
+
+fn metadata(relay_id: i32, kind: &str, id: [u8; 32], data: String, seen_at: f64) -> Call {
+    let id = Value::Bytea(Some(id.to_vec()));
+    Call::new(METADATA, vec![Value::from(relay_id), Value::from(kind), id, Value::from(data), Value::from(seen_at)])
+}
+
+/// The call for a NIP-11 document, or for a body that is none.
+fn info_call(relay_id: i32, seen_at: f64, info: Info, refusals: &mut Refusals, counts: &mut Report) -> Option<Call> {
+    match info {
+        Info::Body(Body::Document { id, data }, _) => {
+            counts.documents = 1;
+            Some(metadata(relay_id, "nip11_info", id, data, seen_at))
+        }
+        Info::Body(Body::Refused(reason), raw) if may_quarantine(relay_id, refusals) => {
+            counts.quarantined = 1;
+            let raw = Value::Bytea(Some(raw));
+            Some(Call::new(QUARANTINE, vec![Value::from(relay_id), Value::from(reason), raw]))
+        }
+        _ => {
+            counts.no_document = 1;
+            None
+        }
+    }
+}
+
+/// Milliseconds, or what to say of an event that was not taken. Where a relay's document forbids writing there is nothing to say: it says so itself.
+fn outcome_of(written: Written) -> (Option<f64>, Option<String>) {
+    match written {
+        Written::Accepted(ms) => (Some(ms), None),
+        Written::Refused(said) => (None, Some(format!("write: {said}"))),
+        Written::NotTried(_) => (None, None),
     }
 }
 

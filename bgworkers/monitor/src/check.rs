@@ -1,13 +1,16 @@
 //! One check of one relay: its parts, within the limits of its host.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bigbrotr_core::memory::MemoryBudget;
-use bigbrotr_models::RelayUrl;
-use bigbrotr_utils::{HostLimits, HttpRequest};
+use bigbrotr_models::{Network, RelayUrl, address, relay_url::Host};
+use bigbrotr_utils::{DnsRecords, HostLimits, HttpRequest};
 
+use crate::checks::write::{self, Written};
+use crate::checks::{Fact, dns, geo, http, net, ssl};
 use crate::document::{self, Body};
-use crate::reading::{self, Failure, Reading};
+use crate::reading::{self, Failure, Measured, Reading, Wanted};
 use crate::settings::Settings;
 
 /// How long a check waits for other checks of its host before it lets others have its place.
@@ -25,12 +28,18 @@ pub struct Outcome {
 }
 
 /// What a finished check found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Found {
     /// The WebSocket part; None: not asked for.
     pub reading: Option<Reading>,
     /// The NIP-11 part; None: not asked for.
     pub info: Option<Info>,
+    /// What became of an event; None: not asked for, or there was nobody to write to.
+    pub written: Option<Written>,
+    /// Why the name leads nowhere; None: it does, or nobody asked.
+    pub unresolved: Option<Failure>,
+    /// The documents of the other parts.
+    pub facts: Vec<Fact>,
 }
 
 /// How the NIP-11 document was answered.
@@ -45,16 +54,17 @@ pub enum Info {
 }
 
 impl Found {
-    /// The verdict for `relay_check`: None is a good check.
+    /// The verdict for `relay_check`: None is a good check. A WebSocket decides; without one, a server that answers at all counts as being there;
+    /// without that, a name that leads somewhere.
     pub fn failure(&self) -> Option<Failure> {
         match (&self.reading, &self.info) {
-            (Some(reading), _) => reading.failure.as_ref().map(|f| Failure::new(f.class, f.text.as_str())),
-            // Without a WebSocket to go by, a server that answers at all counts as being there.
-            (None, Some(Info::Failed(failure))) => Some(Failure::new(failure.class, failure.text.as_str())),
+            (Some(reading), _) => reading.failure.clone(),
+            (None, Some(Info::Failed(failure))) => Some(failure.clone()),
             (None, Some(Info::Status(status))) if *status >= 500 => {
                 Some(Failure::new("http", format!("HTTP {status}")))
             }
-            (None, _) => None,
+            (None, Some(_)) => None,
+            (None, None) => self.unresolved.clone(),
         }
     }
 }
@@ -83,22 +93,95 @@ pub async fn check(
     Outcome { relay_id, checked_at, found: Some(found) }
 }
 
-/// Both parts at once if the host has a second connection to give, else one after the other over the first.
+/// All parts: what takes no connection beside what does.
 async fn parts(url: &RelayUrl, settings: &Settings, limits: &HostLimits, memory: &MemoryBudget) -> Found {
-    if !settings.nip11 {
-        return Found { reading: Some(reading::measure(url, settings, memory).await), info: None };
+    let ((mut measured, info), records) =
+        tokio::join!(connected(url, settings, limits, memory), records(url, settings));
+    let mut found = Found::default();
+    // Only where the check of NIP-11 and the times are on, so that both are there.
+    if let (Some(writer), Some(measured)) = (&settings.writer, &mut measured)
+        && let Some(mut connection) = measured.take_answering()
+    {
+        found.written = Some(match write::permission(info.as_ref()) {
+            Ok(work) => writer.write(&mut connection, url.as_str(), work, settings.request_timeout, memory).await,
+            Err(reason) => Written::NotTried(reason),
+        });
+        connection.close().await;
     }
-    if !settings.rtt {
-        return Found { reading: None, info: Some(info(url, settings).await) };
+    let socket = measured.as_ref();
+    if settings.checks.ssl {
+        found.facts.extend(match socket.and_then(|measured| measured.tls.as_ref()) {
+            Some(Ok(session)) => ssl::good(session),
+            Some(Err(failure)) => ssl::bad(failure),
+            None => None,
+        });
     }
-    let mut measuring = std::pin::pin!(reading::measure(url, settings, memory));
+    if settings.checks.http {
+        found.facts.extend(socket.and_then(|measured| measured.headers.as_ref()).and_then(http::fact));
+    }
+    if let Ok(Some(records)) = &records {
+        found.facts.extend(dns::fact(records));
+    }
+    if settings.checks.need_addresses() {
+        let connected = socket.and_then(|measured| measured.address);
+        let is_lost = socket.is_some_and(|measured| measured.address.is_none());
+        let resolved = addresses(url, records.as_ref().ok().and_then(Option::as_ref), is_lost, settings).await;
+        let (resolved, failure) = match resolved {
+            Ok(resolved) => (resolved, None),
+            Err(failure) => (Vec::new(), Some(failure)),
+        };
+        found.unresolved = failure;
+        if settings.checks.geo {
+            found.facts.extend(geo::fact(connected, &resolved, &settings.geo));
+        }
+        if settings.checks.net {
+            found.facts.extend(net::fact(connected, &resolved, &settings.geo));
+        }
+    }
+    if let Err(failure) = records {
+        found.unresolved = Some(failure);
+    }
+    found.reading = measured.map(|measured| measured.reading);
+    found.info = info;
+    found
+}
+
+/// The parts that connect: both at once if the host has a second connection to give, else one after the other over the first.
+async fn connected(
+    url: &RelayUrl,
+    settings: &Settings,
+    limits: &HostLimits,
+    memory: &MemoryBudget,
+) -> (Option<Measured>, Option<Info>) {
+    let checks = &settings.checks;
+    let wanted = Wanted { rtt: checks.rtt, stay: settings.writer.is_some() };
+    if !checks.nip11 {
+        if !checks.need_socket() {
+            return (None, None);
+        }
+        return (Some(reading::measure(url, wanted, settings, memory).await), None);
+    }
+    if !checks.need_socket() {
+        return (None, Some(info(url, settings).await));
+    }
+    if wanted.stay {
+        // The document decides whether the connection is written to, so it must not have to wait for that one's end.
+        let second = limits.try_acquire(url);
+        if second.is_none() {
+            let info = info(url, settings).await;
+            return (Some(reading::measure(url, wanted, settings, memory).await), Some(info));
+        }
+        let (measured, info) = tokio::join!(reading::measure(url, wanted, settings, memory), info(url, settings));
+        return (Some(measured), Some(info));
+    }
+    let mut measuring = std::pin::pin!(reading::measure(url, wanted, settings, memory));
     let mut second = std::pin::pin!(limits.acquire(url));
-    let (reading, info) = tokio::select! {
+    let (measured, info) = tokio::select! {
         biased;
         _permit = &mut second => tokio::join!(measuring, info(url, settings)),
-        reading = &mut measuring => (reading, info(url, settings).await),
+        measured = &mut measuring => (measured, info(url, settings).await),
     };
-    Found { reading: Some(reading), info: Some(info) }
+    (Some(measured), Some(info))
 }
 
 async fn info(url: &RelayUrl, settings: &Settings) -> Info {
@@ -106,11 +189,39 @@ async fn info(url: &RelayUrl, settings: &Settings) -> Info {
     match settings.dialer.http_get(&request).await {
         Err(error) => Info::Failed(Failure::from(&error)),
         Ok(response) if response.status != 200 => Info::Status(response.status),
-        Ok(response) => match document::read(&response.body) {
+        Ok(response) => match document::read_encoded(&response.body, response.headers.get("content-encoding")) {
             refused @ Body::Refused(_) => Info::Body(refused, response.body),
             body => Info::Body(body, Vec::new()),
         },
     }
+}
+
+async fn records(url: &RelayUrl, settings: &Settings) -> Result<Option<DnsRecords>, Failure> {
+    if !settings.checks.dns {
+        return Ok(None);
+    }
+    settings.dialer.dns_records(url).await.map_err(|error| Failure::from(&error))
+}
+
+/// The addresses that may be connected to, in order: from the records if there are any, else from a look-up that the connection has just made, so
+/// that it is answered out of the cache. `is_lost`: a connection was tried and came to no address.
+async fn addresses(
+    url: &RelayUrl,
+    records: Option<&DnsRecords>,
+    is_lost: bool,
+    settings: &Settings,
+) -> Result<Vec<IpAddr>, Failure> {
+    let mut addresses = match (url.host(), records) {
+        (Host::Ip(ip), _) => vec![ip],
+        (Host::Name(_), Some(records)) => {
+            let all = records.a.iter().copied().map(IpAddr::from).chain(records.aaaa.iter().copied().map(IpAddr::from));
+            all.filter(|ip| address::check(*ip, settings.address_policy).is_ok()).collect()
+        }
+        (Host::Name(_), None) if is_lost || url.network() != Network::Clearnet => Vec::new(),
+        (Host::Name(_), None) => settings.dialer.resolve(url).await.map_err(|error| Failure::from(&error))?,
+    };
+    addresses.sort_unstable();
+    Ok(addresses)
 }
 
 /// Unix seconds.

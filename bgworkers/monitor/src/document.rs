@@ -14,6 +14,9 @@ const MAX_NUMBER: usize = 1000;
 /// Zeros all exponents of a document may stand for: six bytes of `1e4000` would become four thousand.
 const MAX_ZEROS: u64 = 64 << 10;
 
+/// Why what is compressed goes to quarantine.
+const COMPRESSED: &str = "nip11_compressed";
+
 /// What a body is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Body {
@@ -35,8 +38,12 @@ pub fn read(body: &[u8]) -> Body {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Body::Empty;
     }
+    if is_compressed(body) {
+        return Body::Refused(COMPRESSED);
+    }
     let Ok(text) = std::str::from_utf8(body) else { return Body::Refused("nip11_not_json") };
-    let text = text.trim_start_matches('\u{FEFF}').trim_ascii();
+    // C programs count the end of their strings in.
+    let text = text.trim_start_matches('\u{FEFF}').trim_matches(['\0', ' ', '\t', '\r', '\n']);
     if text.is_empty() {
         return Body::Empty;
     }
@@ -50,6 +57,20 @@ pub fn read(body: &[u8]) -> Body {
         Ok(document) => Body::Document { id: *document.id(), data: without_nul(document.json()) },
         Err(_) => Body::Refused("nip11_not_json"),
     }
+}
+
+/// Reads a body that came with this `Content-Encoding`. None is asked for, and nothing is decompressed: a few bytes can stand for megabytes.
+pub fn read_encoded(body: &[u8], encoding: Option<&str>) -> Body {
+    let is_plain = encoding.is_none_or(|name| matches!(name.trim().to_ascii_lowercase().as_str(), "" | "identity"));
+    match read(body) {
+        Body::Refused(_) if !is_plain => Body::Refused(COMPRESSED),
+        body => body,
+    }
+}
+
+/// Whether it begins as gzip (RFC 1952) or Zstandard (RFC 8878) do.
+fn is_compressed(body: &[u8]) -> bool {
+    body.starts_with(&[0x1f, 0x8b]) || body.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
 }
 
 /// Whether nesting and numbers stay within what `jsonb` holds and we want to write out. Says nothing about whether it is JSON.
@@ -136,6 +157,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_compressed_has_a_reason_of_its_own_and_a_wrong_header_costs_nothing() {
+        let compressed = Body::Refused("nip11_compressed");
+        assert_eq!(read(b"\x1f\x8b\x08\x00"), compressed);
+        assert_eq!(read_encoded(b"\x8b\x02\x80", Some("br")), compressed);
+        assert!(matches!(read_encoded(b"{}", Some("br")), Body::Document { .. }));
+        assert_eq!(read_encoded(b"<html>", Some(" Identity ")), Body::Refused("nip11_not_json"));
+        assert_eq!(read(b"{}\0\n"), read(b"{}"));
+    }
+
+    #[test]
     fn what_is_no_object_is_refused() {
         for body in [
             &b"Please use a Nostr client to connect."[..],
@@ -148,7 +179,6 @@ mod tests {
             b"{'a':1}",
             b"{\"a\":\"\xFF\"}",
             b"{\"a\":\"\\ud800\"}",
-            b"\x1f\x8b\x08\x00",
         ] {
             assert_eq!(read(body), Body::Refused("nip11_not_json"), "{}", String::from_utf8_lossy(body));
         }

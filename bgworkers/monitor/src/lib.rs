@@ -2,7 +2,9 @@
 
 mod batch;
 mod check;
+mod checks;
 mod document;
+mod files;
 mod pool;
 mod reading;
 mod report;
@@ -15,10 +17,12 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bigbrotr_core::log::Level;
 use bigbrotr_core::{BoxFuture, Config, Context, CycleReport, Next, Service, ServiceError, ServiceKind};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::files::Files;
 use crate::pool::Pool;
 use crate::settings::Settings;
 
@@ -45,21 +49,46 @@ struct State {
     entered: bool,
     config: Option<Arc<Config>>,
     settings: Option<Arc<Settings>>,
+    files: Files,
+    /// What the log was last told of checks that are off.
+    said: Option<String>,
     pool: Pool,
 }
 
 impl State {
     /// The settings for this cycle; the dialer is made anew only when something changed.
-    fn settings(&mut self, config: Arc<Config>) -> Arc<Settings> {
+    async fn settings(&mut self, config: Arc<Config>, context: &Context) -> Arc<Settings> {
+        let is_new = self.config.as_ref() != Some(&config);
+        let has_news = self.files.look(&config, is_new, context).await;
         match &self.settings {
-            Some(settings) if self.config.as_ref() == Some(&config) => settings.clone(),
+            Some(settings) if !has_news && !is_new => settings.clone(),
             _ => {
-                let settings = Arc::new(Settings::new(&config));
+                let settings = Arc::new(Settings::new(&config, self.files.geo()));
+                self.tell(&settings, context);
                 self.config = Some(config);
                 self.settings = Some(settings.clone());
                 settings
             }
         }
+    }
+
+    /// Says once which checks are off, and why.
+    fn tell(&mut self, settings: &Settings, context: &Context) {
+        if let Some(trouble) = &settings.key_trouble {
+            context.log.write(Level::Warning, trouble.as_str());
+        }
+        let off: Vec<String> = settings.off.iter().map(|(name, reason)| format!("{name} ({reason})")).collect();
+        let line = off.join(", ");
+        if !off.is_empty() && self.said.as_ref() != Some(&line) {
+            let hint = "set what is missing, or take them out of bigbrotr.monitor_checks";
+            let hint = if settings.off.contains_key("write") {
+                format!("{hint}; bigbrotr.write_check_enabled is for write")
+            } else {
+                hint.to_owned()
+            };
+            context.log.write(Level::Log, format!("checks that are off: {line}; {hint}"));
+        }
+        self.said = Some(line);
     }
 }
 
@@ -88,7 +117,7 @@ async fn run(state: &mut State, context: &Context) -> Result<CycleReport, Servic
         context.store.call(RELEASE, Vec::new()).await?;
         state.entered = true;
     }
-    let settings = state.settings(config);
+    let settings = state.settings(config, context).await;
     let pool = &mut state.pool;
     let started = Instant::now();
     let mut next_claim = started;
@@ -111,7 +140,7 @@ async fn run(state: &mut State, context: &Context) -> Result<CycleReport, Servic
         if let Err(error) = pool.record(&settings, context).await {
             break Some(error);
         }
-        context.progress.set_activity(format!("checking {} relays", pool.under_way()));
+        context.progress.set_activity(activity(pool.under_way(), &settings));
         if pool.is_idle() && (next_claim > now || !settings.has_work()) {
             is_idle = true;
             break None;
@@ -137,8 +166,17 @@ async fn run(state: &mut State, context: &Context) -> Result<CycleReport, Servic
     let report = pool.take_report();
     Ok(CycleReport {
         items: report.checked,
-        detail: report.detail(),
+        detail: report.detail(settings.checks, &settings.off),
         next: if is_idle { pause } else { Next::Now },
         record: report.is_worth_a_row(),
     })
+}
+
+fn activity(under_way: usize, settings: &Settings) -> String {
+    let mut text = format!("checking {under_way} relays");
+    if !settings.off.is_empty() {
+        let names: Vec<&str> = settings.off.keys().copied().collect();
+        text.push_str(&format!(" (off: {})", names.join(", ")));
+    }
+    text
 }

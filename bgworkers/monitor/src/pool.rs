@@ -205,8 +205,8 @@ fn authority(key: &str) -> &str {
 
 fn unusable(relay_id: i32, text: &str, settings: &Settings) -> Outcome {
     let reading = Reading { failure: Some(Failure::new("url", text)), ..Reading::default() };
-    let info = settings.nip11.then(|| check::Info::Failed(Failure::new("url", text)));
-    Outcome { relay_id, checked_at: now(), found: Some(Found { reading: Some(reading), info }) }
+    let info = settings.checks.nip11.then(|| check::Info::Failed(Failure::new("url", text)));
+    Outcome { relay_id, checked_at: now(), found: Some(Found { reading: Some(reading), info, ..Found::default() }) }
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! Round-trip times: a WebSocket, a REQ for one event, and the first answer to it.
+//! The WebSocket of a check, with its round-trip times: a connection, a REQ for one event, and the first answer to it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bigbrotr_core::memory::MemoryBudget;
 use bigbrotr_models::RelayUrl;
 use bigbrotr_nips::nip01::{ClientMessage, RelayMessage};
-use bigbrotr_utils::{Connection, DialError, Dialer, Frame};
+use bigbrotr_utils::{Connection, DialError, Dialer, Frame, Headers, TlsFailure, TlsInfo, Trace};
 use tokio::time::{Instant, timeout};
 
 use crate::settings::Settings;
@@ -29,7 +30,7 @@ pub struct Reading {
 }
 
 /// A failure for `relay_check`.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// `relay_check.error_class`.
     pub class: &'static str,
@@ -50,25 +51,72 @@ impl From<&DialError> for Failure {
     }
 }
 
-/// Measures a relay. Takes at most the connect and request time-outs, twice if its newest event is a large one.
-pub async fn measure(url: &RelayUrl, settings: &Settings, memory: &MemoryBudget) -> Reading {
-    let first = attempt(&settings.dialer, url, settings.request_timeout, memory).await;
-    if first.failure.as_ref().is_none_or(|failure| failure.class != "oversize") {
+/// A WebSocket and what came of it.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// Its times.
+    pub reading: Reading,
+    /// The address connected to.
+    pub address: Option<IpAddr>,
+    /// The TLS session, or how it failed.
+    pub tls: Option<Result<TlsInfo, Box<TlsFailure>>>,
+    /// Headers of the upgrade.
+    pub headers: Option<Headers>,
+    /// Open, if it is still of use.
+    pub connection: Option<Connection>,
+}
+
+impl Measured {
+    /// The connection, if the relay answered over it: the only one worth writing to.
+    pub fn take_answering(&mut self) -> Option<Connection> {
+        self.connection.take().filter(|_| self.reading.read_ms.is_some())
+    }
+}
+
+/// What is wanted of a WebSocket.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// The times.
+    pub rtt: bool,
+    /// The connection itself, afterwards.
+    pub stay: bool,
+}
+
+/// Opens a WebSocket and measures it. Takes at most the connect and request time-outs, twice if its newest event is a large one.
+pub async fn measure(url: &RelayUrl, wanted: Wanted, settings: &Settings, memory: &MemoryBudget) -> Measured {
+    let first = attempt(&settings.dialer, url, wanted, settings.request_timeout, memory).await;
+    if first.reading.failure.as_ref().is_none_or(|failure| failure.class != "oversize") {
         return first;
     }
     // Follow lists beyond the small cap exist; they must not make a relay look dead.
     match timeout(settings.request_timeout, settings.large_permits.acquire()).await {
-        Ok(_permit) => attempt(&settings.large_dialer, url, settings.request_timeout, memory).await,
+        Ok(_permit) => attempt(&settings.large_dialer, url, wanted, settings.request_timeout, memory).await,
         Err(_) => first,
     }
 }
 
-async fn attempt(dialer: &Dialer, url: &RelayUrl, limit: Duration, memory: &MemoryBudget) -> Reading {
-    let (mut connection, info) = match dialer.connect(url).await {
+async fn attempt(dialer: &Dialer, url: &RelayUrl, wanted: Wanted, limit: Duration, memory: &MemoryBudget) -> Measured {
+    let mut trace = Trace::default();
+    let opened = dialer.connect_tracing(url, &mut trace).await;
+    let mut measured =
+        Measured { address: trace.address.map(|address| address.ip()), tls: trace.tls.map(Ok), ..Measured::default() };
+    let (mut connection, info) = match opened {
         Ok(opened) => opened,
-        Err(error) => return Reading { failure: Some(Failure::from(&error)), ..Reading::default() },
+        Err(error) => {
+            measured.reading.failure = Some(Failure::from(&error));
+            if let DialError::Tls(failure) = error {
+                measured.tls = Some(Err(failure));
+            }
+            return measured;
+        }
     };
-    let mut reading = Reading { open_ms: Some(millis(info.open)), ..Reading::default() };
+    measured.headers = Some(info.headers);
+    if !wanted.rtt {
+        connection.close().await;
+        return measured;
+    }
+    let reading = &mut measured.reading;
+    reading.open_ms = Some(millis(info.open));
     // Unguessable: an answer with it can only be one to our question.
     let sub = format!("{:032x}", rand::random::<u128>());
     let asked = Instant::now();
@@ -76,7 +124,13 @@ async fn attempt(dialer: &Dialer, url: &RelayUrl, limit: Duration, memory: &Memo
     match answer {
         Ok(Ok(())) => {
             reading.read_ms = Some(millis(asked.elapsed()));
-            connection.close().await;
+            if wanted.stay {
+                // What is new from now on is not for us; a relay that is gone by now is found out by whoever writes.
+                let _ = connection.send_text(ClientMessage::Close { sub: &sub }.to_json()).await;
+                measured.connection = Some(connection);
+            } else {
+                connection.close().await;
+            }
         }
         // It speaks Nostr and will not serve us: a NOTICE or AUTH in place of an answer.
         Ok(Err(_)) | Err(_) if reading.remark.is_some() => {}
@@ -86,7 +140,7 @@ async fn attempt(dialer: &Dialer, url: &RelayUrl, limit: Duration, memory: &Memo
             reading.failure = Some(Failure::new("silence", text));
         }
     }
-    reading
+    measured
 }
 
 /// Resolves at the first EVENT, EOSE or CLOSED of our subscription. `remark` is what else the relay had to say.
@@ -128,12 +182,13 @@ async fn ask(
     Err(Failure::new("protocol", format!("{MAX_FRAMES} messages, none of them an answer")))
 }
 
-fn millis(time: Duration) -> f64 {
+/// Milliseconds.
+pub fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
 /// A stranger's text fit for a column: at most 200 characters, no control characters.
-fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     text.chars().take(200).map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }
 

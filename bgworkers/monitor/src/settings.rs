@@ -1,12 +1,17 @@
 //! The settings of the service, taken out of the worker's configuration.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bigbrotr_core::Config;
-use bigbrotr_models::{AddressPolicy, Network};
-use bigbrotr_utils::{Dialer, DialerConfig, Proxies};
+use bigbrotr_models::{AddressPolicy, Network, Signer};
+use bigbrotr_nips::nip19;
+use bigbrotr_utils::{Dialer, DialerConfig, GeoIp, Proxies, secret_file};
 use tokio::sync::Semaphore;
+
+use crate::checks::Checks;
+use crate::checks::write::Writer;
 
 /// Cap of one WebSocket message while hundreds of relays are asked: a frame's header alone reserves memory for all of it.
 const SMALL_MESSAGE: usize = 128 << 10;
@@ -34,15 +39,21 @@ pub struct Settings {
     pub networks: Vec<Network>,
     /// How relay URLs are read.
     pub address_policy: AddressPolicy,
-    /// Whether round-trip times are measured.
-    pub rtt: bool,
-    /// Whether NIP-11 documents are fetched.
-    pub nip11: bool,
+    /// The checks that are chosen and can be done.
+    pub checks: Checks,
+    /// What writes to relays; None: nobody does.
+    pub writer: Option<Writer>,
+    /// Places and owners of addresses.
+    pub geo: Arc<GeoIp>,
+    /// Checks that are chosen and cannot be done, with the reason.
+    pub off: BTreeMap<&'static str, String>,
+    /// What the log should say of the key, which nobody else may read.
+    pub key_trouble: Option<String>,
 }
 
 impl Settings {
-    /// Makes the dialers; call it inside the runtime.
-    pub fn new(config: &Config) -> Self {
+    /// Makes the dialers; call it inside the runtime. `geo`: files that are read already.
+    pub fn new(config: &Config, geo: Option<Arc<GeoIp>>) -> Self {
         let proxies =
             Proxies { tor: config.tor_proxy.clone(), i2p: config.i2p_proxy.clone(), loki: config.loki_proxy.clone() };
         let mut networks = config.networks.clone();
@@ -53,12 +64,33 @@ impl Settings {
             request_timeout: config.request_timeout,
             idle_timeout: config.idle_timeout,
             max_message_size: config.max_message_size,
+            name_servers: config.name_servers.clone(),
             proxies,
             networks: networks.clone(),
             ..DialerConfig::default()
         });
         let concurrency = config.monitor_concurrency.max(1);
-        let wants = |name: &str| config.monitor_checks.iter().any(|check| check.trim().eq_ignore_ascii_case(name));
+        let mut checks = Checks::chosen(config);
+        let mut off = BTreeMap::new();
+        let geo = geo.unwrap_or_else(|| Arc::new(geo_files(config)));
+        for (name, chosen, state) in [("geo", &mut checks.geo, geo.has_city()), ("net", &mut checks.net, geo.has_asn())]
+        {
+            if *chosen && let Err(reason) = state {
+                *chosen = false;
+                off.insert(name, reason);
+            }
+        }
+        let mut key_trouble = None;
+        let mut writer = None;
+        if config.write_check_enabled && checks.rtt {
+            match writer_of(config, checks) {
+                Ok(made) => writer = Some(made),
+                Err(NoWriter { reason, trouble }) => {
+                    off.insert("write", reason.to_owned());
+                    key_trouble = trouble;
+                }
+            }
+        }
         Self {
             dialer: large_dialer.with_max_message_size(SMALL_MESSAGE.min(config.max_message_size)),
             large_dialer,
@@ -69,13 +101,45 @@ impl Settings {
             request_timeout: config.request_timeout,
             networks,
             address_policy: config.address_policy,
-            rtt: wants("rtt"),
-            nip11: wants("nip11"),
+            checks,
+            writer,
+            geo,
+            off,
+            key_trouble,
         }
     }
 
     /// Whether there is anything to do at all.
     pub fn has_work(&self) -> bool {
-        (self.rtt || self.nip11) && !self.networks.is_empty()
+        self.checks.any() && !self.networks.is_empty()
     }
+}
+
+/// The files of the settings, not read yet.
+pub fn geo_files(config: &Config) -> GeoIp {
+    let checks = Checks::chosen(config);
+    // A file nobody looks into is not read: a city file takes a hundred megabytes.
+    let city = config.geoip_city_file.as_deref().filter(|_| checks.geo);
+    GeoIp::new(city, config.geoip_asn_file.as_deref().filter(|_| checks.net))
+}
+
+/// Why nobody writes.
+struct NoWriter {
+    /// For everybody.
+    reason: &'static str,
+    /// For the log.
+    trouble: Option<String>,
+}
+
+fn writer_of(config: &Config, checks: Checks) -> Result<Writer, NoWriter> {
+    let not = |reason| NoWriter { reason, trouble: None };
+    if !checks.nip11 {
+        return Err(not("it needs nip11 in bigbrotr.monitor_checks, to know where writing is allowed"));
+    }
+    let Some(path) = &config.secret_key_file else { return Err(not("bigbrotr.secret_key_file is not set")) };
+    let bad = |trouble: String| NoWriter { reason: "bigbrotr.secret_key_file cannot be used", trouble: Some(trouble) };
+    let text = secret_file::read(path).map_err(|error| bad(format!("bigbrotr.secret_key_file: {error}")))?;
+    let signer = nip19::secret_key(&text).ok().and_then(|secret| Signer::new(&secret));
+    let no_key = || bad(format!("bigbrotr.secret_key_file: \"{path}\" holds no nsec and no 64 hex digits of a key"));
+    Ok(Writer::new(Arc::new(signer.ok_or_else(no_key)?)))
 }

@@ -39,6 +39,16 @@ impl Memory {
         lock(&self.calls).iter().filter(|call| call.sql.contains(function)).map(|call| call.args.clone()).collect()
     }
 
+    /// The documents of one type, parsed, in order.
+    pub fn documents(&self, kind: &str) -> Vec<serde_json::Value> {
+        let of_kind = |args: &Vec<Value>| args[1] == Value::from(kind);
+        let data = |args: Vec<Value>| match &args[3] {
+            Value::Text(Some(text)) => serde_json::from_str(text).expect("JSON"),
+            other => panic!("{other:?}"),
+        };
+        self.args("record_metadata").into_iter().filter(of_kind).map(data).collect()
+    }
+
     /// The only check of a relay.
     pub fn check(&self, relay_id: i32) -> Recorded {
         let all = self.args("record_check");
@@ -50,7 +60,8 @@ impl Memory {
             other => panic!("{other:?}"),
         };
         let number = |at: usize| text(at).map(|text| text.parse::<f64>().expect("a number"));
-        Recorded { ok: args[2] == Value::Bool(true), open: number(3), read: number(4), class: text(5), error: text(6) }
+        let ok = args[2] == Value::Bool(true);
+        Recorded { ok, open: number(3), read: number(4), write: number(5), class: text(6), error: text(7) }
     }
 }
 
@@ -59,6 +70,7 @@ pub struct Recorded {
     pub ok: bool,
     pub open: Option<f64>,
     pub read: Option<f64>,
+    pub write: Option<f64>,
     pub class: Option<String>,
     pub error: Option<String>,
 }

@@ -20,9 +20,7 @@ async fn a_good_relay_is_recorded_with_its_times_and_its_document() {
     let check = store.check(1);
     assert!(check.ok && check.open.is_some() && check.read.is_some(), "{check:?}");
     assert_eq!((check.class, check.error), (None, None));
-    let documents = store.args("record_metadata");
-    assert_eq!(documents.len(), 1);
-    assert_eq!(documents[0][2], Value::from("{\"name\":\"a\u{FFFD}\"}"));
+    assert_eq!(store.documents("nip11_info"), [serde_json::json!({ "name": "a\u{FFFD}" })]);
     assert_eq!(report.detail["documents"], 1);
     let request = lock(&relay.requests).join("\n");
     assert!(request.contains("accept: application/nostr+json"), "{request}");
@@ -76,7 +74,7 @@ async fn a_document_that_sql_refuses_takes_nothing_else_with_it() {
     let world = world(store.clone(), config());
     let report = cycle(&Monitor::default(), &world).await;
     assert!(store.check(1).ok && store.check(2).ok);
-    assert_eq!(store.args("record_metadata").len(), 1);
+    assert_eq!(store.documents("nip11_info").len(), 1);
     assert_eq!((report.items, &report.detail["unrecorded"]), (2, &serde_json::json!(1)));
 }
 
@@ -130,7 +128,7 @@ async fn whoever_asks_for_a_cycle_gets_every_relay_checked() {
 async fn no_known_check_means_no_traffic() {
     let relay = Relay::start(Answers::document(200, "{}")).await;
     let store = Memory::with([relay.url()]);
-    let world = world(store.clone(), Config { monitor_checks: vec!["ssl".to_owned()], ..config() });
+    let world = world(store.clone(), Config { monitor_checks: Vec::new(), ..config() });
     assert!(!cycle(&Monitor::default(), &world).await.record);
     assert!(store.args("claim_checks").is_empty());
     assert!(lock(&relay.requests).is_empty());
@@ -143,7 +141,7 @@ async fn each_check_can_be_had_alone() {
         let store = Memory::with([relay.url()]);
         let world = world(store.clone(), Config { monitor_checks: vec![check.to_owned()], ..config() });
         cycle(&Monitor::default(), &world).await;
-        assert_eq!(store.args("record_metadata").len(), documents, "{check}");
+        assert_eq!(store.documents("nip11_info").len(), documents, "{check}");
         assert_eq!((store.check(1).ok, store.check(1).read.is_some()), (true, read), "{check}");
     }
 }
@@ -199,6 +197,6 @@ async fn many_checks_share_a_transaction() {
     let world = world(store.clone(), config());
     let report = cycle(&Monitor::default(), &world).await;
     assert_eq!(report.items, 40);
-    assert_eq!(store.args("record_metadata").len(), 40);
+    assert_eq!(store.documents("nip11_info").len(), 40);
     assert!(store.transactions.load(Ordering::Relaxed) < 20);
 }

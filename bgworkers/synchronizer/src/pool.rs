@@ -298,6 +298,7 @@ fn relay(row: &Row) -> Result<Relay, ServiceError> {
 
 fn dialer(config: &Config) -> Dialer {
     Dialer::new(DialerConfig {
+        name_servers: config.name_servers.clone(),
         address_policy: config.address_policy,
         connect_timeout: config.connect_timeout,
         request_timeout: config.request_timeout,

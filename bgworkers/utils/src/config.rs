@@ -1,7 +1,7 @@
 //! What the operator decides about connections, copied from the settings.
 
 use bigbrotr_models::{AddressPolicy, Network};
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 /// Where the SOCKS5 proxies of the overlay networks listen, as `host:port`, with or without `socks5://`. `None` or empty: that network is off.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub struct DialerConfig {
     pub proxies: Proxies,
     /// Networks that may be used at all.
     pub networks: Vec<Network>,
+    /// Name servers to ask; empty: those of the system.
+    pub name_servers: Vec<SocketAddr>,
 }
 
 impl Default for DialerConfig {
@@ -62,6 +64,7 @@ impl Default for DialerConfig {
             user_agent: concat!("bigbrotr/", env!("CARGO_PKG_VERSION")).into(),
             proxies: Proxies::default(),
             networks: vec![Network::Clearnet],
+            name_servers: Vec::new(),
         }
     }
 }

@@ -3,13 +3,14 @@
 use crate::{
     config::DialerConfig,
     connection::Connection,
+    dns::{self, DnsRecords},
     endpoint::{Endpoint, EndpointHost, network_of},
     error::{DialError, Stage},
     headers::Headers,
     resolver::Resolver,
     stream::Stream,
     tcp,
-    tls::{Tls, TlsInfo},
+    tls::{Tls, TlsFailure, TlsInfo},
     upgrade,
 };
 use bigbrotr_models::{Network, RelayUrl, address};
@@ -17,7 +18,7 @@ use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
     },
     time::{Duration, Instant},
@@ -51,6 +52,15 @@ pub struct ConnectInfo {
     pub headers: Headers,
 }
 
+/// What a dial showed on its way, also one that failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// The checked address connected to; `None`: no TCP connection, or an overlay.
+    pub address: Option<SocketAddr>,
+    /// The TLS session, when its handshake was good; that of a bad one is in the error.
+    pub tls: Option<TlsInfo>,
+}
+
 /// An open byte stream and how it came about.
 pub(crate) struct Dialed {
     pub(crate) stream: Stream,
@@ -81,7 +91,11 @@ impl Dialer {
     /// Reads `resolv.conf`, `hosts` and the system's root certificates, so call it once and clone it. Whatever of these is missing becomes a typed error of the
     /// connections that need it; the others work. Call it inside the runtime that will use it, and drop it with that runtime.
     pub fn new(config: DialerConfig) -> Self {
-        let resolver = Resolver::system(config.address_policy, address::check);
+        let (policy, check) = (config.address_policy, address::check);
+        let resolver = match config.name_servers.as_slice() {
+            [] => Resolver::system(policy, check),
+            servers => Resolver::asking(servers, policy, check),
+        };
         Self::assemble(config, resolver, Tls::system())
     }
 
@@ -103,6 +117,18 @@ impl Dialer {
         self.connect_endpoint(&Endpoint::from(url)).await
     }
 
+    /// [`Dialer::connect`] that leaves in `trace` what it saw, whatever the outcome.
+    ///
+    /// # Errors
+    /// As [`Dialer::connect`].
+    pub async fn connect_tracing(
+        &self,
+        url: &RelayUrl,
+        trace: &mut Trace,
+    ) -> Result<(Connection, ConnectInfo), DialError> {
+        self.open(&Endpoint::from(url), trace).await
+    }
+
     /// A dialer that differs in `max_message_size` only and shares everything else. A frame's header alone reserves memory for the whole frame, so who
     /// talks to hundreds of unproven hosts at a time wants a small cap.
     pub fn with_max_message_size(&self, bytes: usize) -> Self {
@@ -116,16 +142,23 @@ impl Dialer {
     /// # Errors
     /// As [`Dialer::connect`].
     pub async fn connect_endpoint(&self, endpoint: &Endpoint) -> Result<(Connection, ConnectInfo), DialError> {
+        self.open(endpoint, &mut Trace::default()).await
+    }
+
+    async fn open(&self, endpoint: &Endpoint, trace: &mut Trace) -> Result<(Connection, ConnectInfo), DialError> {
         let config = &self.inner.config;
         let started = Instant::now();
         let progress = Progress::default();
         let open = async {
             let mut dialed = self.dial(endpoint, &progress).await?;
+            trace.tls.clone_from(&dialed.tls);
             progress.enter(Stage::Upgrade);
             let (headers, first) = upgrade::upgrade(&mut dialed.stream, endpoint, &config.user_agent).await?;
             Ok((dialed, headers, first))
         };
-        let (dialed, headers, first) = progress.limit(config.connect_timeout, open).await?;
+        let opened = progress.limit(config.connect_timeout, open).await;
+        trace.address = progress.address();
+        let (dialed, headers, first) = opened.map_err(|error| after_handshake(error, trace))?;
         let info = ConnectInfo {
             address: dialed.address,
             family: match dialed.address {
@@ -154,6 +187,19 @@ impl Dialer {
         progress.limit(self.inner.config.connect_timeout, self.inner.resolver.checked(&endpoint.host)).await
     }
 
+    /// What DNS says of a relay's host, each look-up within half of `connect_timeout`; see [`crate::dns`]. `None`: nothing, as it is an overlay's, local
+    /// to this machine, or an address of a private network.
+    ///
+    /// # Errors
+    /// The dns and refused_address classes.
+    pub async fn dns_records(&self, url: &RelayUrl) -> Result<Option<DnsRecords>, DialError> {
+        let endpoint = Endpoint::from(url);
+        if network(&endpoint) != Network::Clearnet {
+            return Ok(None);
+        }
+        dns::look_up(&self.inner.resolver, &endpoint.host, self.inner.config.connect_timeout / 2).await
+    }
+
     /// An open stream to `endpoint`. The caller limits the time through the same `progress`.
     pub(crate) async fn dial(&self, endpoint: &Endpoint, progress: &Progress) -> Result<Dialed, DialError> {
         let network = network(endpoint);
@@ -166,6 +212,7 @@ impl Dialer {
                 let addresses = self.inner.resolver.checked(&endpoint.host).await?;
                 progress.enter(Stage::Tcp);
                 let (tcp, address) = tcp::connect(&addresses, endpoint.port).await?;
+                progress.connected(address);
                 (tcp, Some(address))
             }
             overlay => {
@@ -202,6 +249,22 @@ impl Dialer {
     }
 }
 
+/// A refusal that comes only after a handshake that looked good, completed by what that one showed.
+fn after_handshake(error: DialError, trace: &mut Trace) -> DialError {
+    match (error, trace.tls.take()) {
+        (DialError::Tls(failure), Some(tls)) => DialError::Tls(Box::new(TlsFailure {
+            certificates: tls.certificates,
+            protocol: Some(tls.protocol),
+            cipher: Some(tls.cipher),
+            ..*failure
+        })),
+        (error, tls) => {
+            trace.tls = tls;
+            error
+        }
+    }
+}
+
 /// The network to use: an overlay name is one whatever the endpoint claims, so that no mistake elsewhere leaks it to a resolver.
 fn network(endpoint: &Endpoint) -> Network {
     match &endpoint.host {
@@ -232,11 +295,23 @@ fn header_text(text: &str) -> String {
 
 /// Where a dial is, so that a deadline can say what it interrupted.
 #[derive(Default)]
-pub(crate) struct Progress(AtomicU8);
+pub(crate) struct Progress {
+    stage: AtomicU8,
+    address: OnceLock<SocketAddr>,
+}
 
 impl Progress {
     pub(crate) fn enter(&self, stage: Stage) {
-        self.0.store(stage as u8, Ordering::Relaxed);
+        self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    /// A TCP connection to the place itself stands; the first of them counts.
+    fn connected(&self, address: SocketAddr) {
+        let _ = self.address.set(address);
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        self.address.get().copied()
     }
 
     pub(crate) async fn limit<T>(
@@ -246,7 +321,7 @@ impl Progress {
     ) -> Result<T, DialError> {
         match tokio::time::timeout(after, work).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(DialError::Timeout { stage: Stage::from_u8(self.0.load(Ordering::Relaxed)), after }),
+            Err(_) => Err(DialError::Timeout { stage: Stage::from_u8(self.stage.load(Ordering::Relaxed)), after }),
         }
     }
 }

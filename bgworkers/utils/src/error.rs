@@ -2,6 +2,7 @@
 
 use crate::tls::TlsFailure;
 use bigbrotr_models::{AddressRejection, Network};
+use rustls::Error as RustlsError;
 use std::{fmt, io, net::IpAddr, time::Duration};
 
 /// What was under way when a deadline passed.
@@ -154,6 +155,10 @@ impl DialError {
 
     /// An I/O error on an open connection.
     pub(crate) fn io(error: &io::Error) -> Self {
+        // With TLS 1.3 a server says only after the handshake that it wanted a certificate of ours.
+        if let Some(alert @ RustlsError::AlertReceived(_)) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            return Self::Tls(Box::new(TlsFailure::of(alert)));
+        }
         match error.kind() {
             io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionReset

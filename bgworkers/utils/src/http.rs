@@ -69,8 +69,8 @@ pub struct HttpResponse {
 }
 
 impl Dialer {
-    /// One GET within `request_timeout`, all redirects included. At most 3 redirects are followed, only within the site (the same host, or names that share
-    /// their last two labels), and each one is dialed as guardedly as the first.
+    /// One GET within `request_timeout`, all redirects included. At most 3 redirects are followed, only within the site (the same host, or names of
+    /// one registrable domain), and each one is dialed as guardedly as the first.
     ///
     /// # Errors
     /// Every [`DialError`] but those of WebSockets.
@@ -187,12 +187,10 @@ fn redirected(from: &Endpoint, location: &str) -> Result<Endpoint, DialError> {
     }
 }
 
-/// The last two labels of a name that has them.
+/// The registrable domain of a name that has one.
 fn site(host: &EndpointHost) -> Option<&str> {
     let EndpointHost::Name(name) = host else { return None };
-    let (rest, _) = name.rsplit_once('.')?;
-    let start = rest.rfind('.').map_or(0, |at| at + 1);
-    name.get(start..)
+    psl::domain_str(name)
 }
 
 fn endpoint_of(url: &Url) -> Option<Endpoint> {
@@ -246,6 +244,10 @@ mod tests {
         ] {
             assert!(matches!(redirected(&from, bad), Err(DialError::RedirectRefused(_))), "{bad}");
         }
+        // A public suffix is not a site.
+        assert!(redirected(&endpoint("http://relay.co.uk/"), "http://other.co.uk/").is_err());
+        assert!(redirected(&endpoint("http://a.github.io/"), "http://b.github.io/").is_err());
+        assert!(redirected(&endpoint("http://a.relay.co.uk/"), "http://b.relay.co.uk/").is_ok());
         assert!(redirected(&endpoint("http://192.0.2.1/"), "http://10.0.2.1/").is_err());
         assert!(redirected(&endpoint("http://192.0.2.1/"), "http://192.0.2.1:81/x").is_ok());
     }

@@ -3,11 +3,14 @@
 //! Everything here runs on the tokio runtime of a background worker: no signal handling, no blocking calls, no thread of its own. Every wait
 //! has a limit, and what a stranger sends is bounded before it is kept.
 
+pub mod certificate;
 pub mod config;
 pub mod connection;
 pub mod dialer;
+pub mod dns;
 pub mod endpoint;
 pub mod error;
+pub mod geoip;
 pub mod headers;
 pub mod host_limits;
 pub mod http;
@@ -18,11 +21,14 @@ mod tcp;
 pub mod tls;
 mod upgrade;
 
+pub use certificate::Certificate;
 pub use config::{DialerConfig, Proxies};
 pub use connection::{Connection, Frame};
-pub use dialer::{ConnectInfo, Dialer, Family};
+pub use dialer::{ConnectInfo, Dialer, Family, Trace};
+pub use dns::DnsRecords;
 pub use endpoint::{Endpoint, EndpointHost};
 pub use error::{DialError, Stage};
+pub use geoip::GeoIp;
 pub use headers::Headers;
 pub use host_limits::{HostLimits, HostPermit, host_key};
 pub use http::{HttpRequest, HttpResponse};

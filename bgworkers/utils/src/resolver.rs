@@ -7,11 +7,11 @@ use crate::{
 use bigbrotr_models::{AddressPolicy, AddressRejection};
 use hickory_resolver::{
     ResolverBuilder, TokioResolver,
-    config::{LookupIpStrategy, NameServerConfig, ResolverConfig},
+    config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig},
     net::{NetError, runtime::TokioRuntimeProvider},
 };
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
@@ -42,23 +42,40 @@ impl Resolver {
         Self { dns: builder().and_then(finish), policy, check }
     }
 
-    #[cfg(test)]
-    pub(crate) fn asking(server: std::net::SocketAddr, policy: AddressPolicy, check: AddressCheck) -> Self {
-        let mut connection = hickory_resolver::config::ConnectionConfig::udp();
-        connection.port = server.port();
-        let server = NameServerConfig::new(server.ip(), true, vec![connection]);
-        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+    /// Asks these name servers instead of the system's, by UDP and, for answers that are too large, by TCP.
+    pub(crate) fn asking(servers: &[SocketAddr], policy: AddressPolicy, check: AddressCheck) -> Self {
+        let server = |address: &SocketAddr| {
+            let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+            connections.iter_mut().for_each(|connection| connection.port = address.port());
+            NameServerConfig::new(address.ip(), true, connections)
+        };
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(server).collect());
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         Self { dns: finish(builder), policy, check }
     }
 
+    /// For look-ups of other records.
+    pub(crate) fn dns(&self) -> Result<&TokioResolver, DialError> {
+        self.dns.as_ref().map_err(|error| DialError::Dns(error.clone()))
+    }
+
+    /// Whether an address may be connected to.
+    pub(crate) fn admits(&self, address: IpAddr) -> bool {
+        (self.check)(address, self.policy).is_ok()
+    }
+
+    /// Refuses names of private networks where they are not admitted.
+    pub(crate) fn admit_name(&self, name: &str) -> Result<(), DialError> {
+        if is_private_name(name) && !self.policy.allow_private {
+            return Err(DialError::RefusedName(clip(name)));
+        }
+        Ok(())
+    }
+
     /// The checked addresses of a stranger's host, at least one.
     pub(crate) async fn checked(&self, host: &EndpointHost) -> Result<Vec<IpAddr>, DialError> {
-        if let EndpointHost::Name(name) = host
-            && is_private_name(name)
-            && !self.policy.allow_private
-        {
-            return Err(DialError::RefusedName(clip(name)));
+        if let EndpointHost::Name(name) = host {
+            self.admit_name(name)?;
         }
         let addresses = self.addresses(host).await?;
         let mut refused = None;
@@ -84,14 +101,11 @@ impl Resolver {
             EndpointHost::Ip(ip) => return Ok(vec![*ip]),
             EndpointHost::Name(name) => name,
         };
-        // RFC 6761 §6.3: never asked of a resolver.
-        if name == "localhost" || name.ends_with(".localhost") {
+        if is_localhost(name) {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
-        let dns = self.dns.as_ref().map_err(|error| DialError::Dns(error.clone()))?;
-        // The final dot keeps names with dots out of the search list of resolv.conf, which would turn an unknown name into a local one.
-        let query = if name.contains('.') && !name.ends_with('.') { format!("{name}.") } else { name.clone() };
-        match dns.lookup_ip(query).await {
+        let dns = self.dns()?;
+        match dns.lookup_ip(query_of(name)).await {
             Ok(found) => {
                 let addresses: Vec<IpAddr> = found.iter().collect();
                 if addresses.is_empty() { Err(DialError::NameNotFound(clip(name))) } else { Ok(addresses) }
@@ -102,8 +116,18 @@ impl Resolver {
     }
 }
 
+/// The final dot keeps names with dots out of the search list of resolv.conf, which would turn an unknown name into a local one.
+pub(crate) fn query_of(name: &str) -> String {
+    if name.contains('.') && !name.ends_with('.') { format!("{name}.") } else { name.to_owned() }
+}
+
+/// RFC 6761 §6.3: never asked of a resolver.
+pub(crate) fn is_localhost(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
+}
+
 /// An empty answer of a server that is well; a SERVFAIL or REFUSED without records is trouble, not absence.
-fn has_no_records(error: &NetError) -> bool {
+pub(crate) fn has_no_records(error: &NetError) -> bool {
     use hickory_resolver::{net::DnsError, proto::op::ResponseCode};
     matches!(error, NetError::Dns(DnsError::NoRecordsFound(none)) if none.response_code == ResponseCode::NoError)
 }

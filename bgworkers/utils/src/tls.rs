@@ -1,30 +1,28 @@
 //! TLS with rustls and ring, verified against the system's roots, keeping the certificates the server showed, good or bad.
 
+mod failure;
+mod verifier;
+
+pub use failure::{TlsFailure, TlsFailureKind};
+
 use crate::{
+    certificate,
     endpoint::EndpointHost,
     error::{DialError, clip},
 };
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error as RustlsError, RootCertStore,
-    SignatureScheme,
-    client::{
-        Resumption, WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
+    ClientConfig, ClientConnection, Error as RustlsError, RootCertStore,
+    client::{Resumption, WebPkiServerVerifier},
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName},
 };
-use std::{
-    fmt, io,
-    sync::{Arc, Mutex, PoisonError},
-};
-use tokio::net::TcpStream;
+use std::{io, sync::Arc, time::Duration};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use verifier::{CapturingVerifier, Verdict};
 
-/// Certificates kept of a chain; a leaf, two intermediates and a needless root are usual.
-const MAX_CERTIFICATES: usize = 8;
-/// Bytes kept of one certificate.
-const MAX_CERTIFICATE: usize = 64 * 1024;
+/// How long the rest of a handshake may take once the certificate is known to be bad; it only shows protocol and cipher.
+const CONDEMNED_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a finished TLS handshake agreed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,74 +33,6 @@ pub struct TlsInfo {
     pub cipher: String,
     /// The server's chain in DER, leaf first; at most 8 certificates.
     pub certificates: Vec<Vec<u8>>,
-}
-
-/// What was wrong with a TLS handshake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlsFailureKind {
-    /// A certificate is past its `notAfter`.
-    Expired,
-    /// A certificate is before its `notBefore`.
-    NotYetValid,
-    /// The certificate is for another name, or the host is no name TLS can ask for.
-    WrongName,
-    /// The certificate signed itself.
-    SelfSigned,
-    /// No way from the certificate to a root we trust (often a missing intermediate).
-    UnknownIssuer,
-    /// The certificate is revoked.
-    Revoked,
-    /// Any other objection to the certificate.
-    BadCertificate,
-    /// The server refused us with an alert.
-    Alert,
-    /// No protocol version or cipher suite in common.
-    Incompatible,
-    /// What answered does not speak TLS.
-    NotTls,
-    /// The connection ended within the handshake.
-    Closed,
-    /// This system has no root certificates.
-    NoRoots,
-    /// Anything else.
-    Other,
-}
-
-impl fmt::Display for TlsFailureKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Expired => "certificate expired",
-            Self::NotYetValid => "certificate not yet valid",
-            Self::WrongName => "wrong name",
-            Self::SelfSigned => "self-signed certificate",
-            Self::UnknownIssuer => "unknown issuer",
-            Self::Revoked => "certificate revoked",
-            Self::BadCertificate => "bad certificate",
-            Self::Alert => "refused by the server",
-            Self::Incompatible => "no common protocol",
-            Self::NotTls => "no TLS there",
-            Self::Closed => "closed during the handshake",
-            Self::NoRoots => "no root certificates on this system",
-            Self::Other => "handshake failed",
-        })
-    }
-}
-
-/// A failed TLS handshake, with the certificates seen until then.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFailure {
-    /// What was wrong.
-    pub kind: TlsFailureKind,
-    /// More about it.
-    pub detail: String,
-    /// The server's chain in DER, leaf first, when it was shown; at most 8 certificates.
-    pub certificates: Vec<Vec<u8>>,
-}
-
-impl fmt::Display for TlsFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.kind, self.detail)
-    }
 }
 
 /// The client side of TLS, made once for each dialer.
@@ -131,160 +61,98 @@ impl Tls {
     }
 
     /// Shakes hands over `stream`. The caller limits the time.
+    ///
+    /// The handshake with a server of a bad certificate is finished, so that its protocol is known, and nothing is sent after it.
     pub(crate) async fn connect(
         &self,
         stream: TcpStream,
         host: &EndpointHost,
     ) -> Result<(TlsStream<TcpStream>, TlsInfo), DialError> {
-        let failure = |kind, detail: String, certificates| {
-            DialError::Tls(Box::new(TlsFailure { kind, detail: clip(&detail), certificates }))
+        let ours = |kind, detail: &str| {
+            let (certificates, protocol, cipher) = (Vec::new(), None, None);
+            DialError::Tls(Box::new(TlsFailure { kind, detail: clip(detail), certificates, protocol, cipher }))
         };
         let verifier = match &self.verifier {
             Ok(verifier) => verifier.clone(),
-            Err(detail) => return Err(failure(TlsFailureKind::NoRoots, detail.clone(), Vec::new())),
+            Err(detail) => return Err(ours(TlsFailureKind::NoRoots, detail)),
         };
         let name = match host {
             EndpointHost::Ip(ip) => ServerName::IpAddress((*ip).into()),
-            EndpointHost::Name(name) => match ServerName::try_from(name.clone()) {
-                Ok(name) => name,
-                Err(error) => return Err(failure(TlsFailureKind::WrongName, error.to_string(), Vec::new())),
-            },
+            EndpointHost::Name(name) => ServerName::try_from(name.clone())
+                .map_err(|error| ours(TlsFailureKind::WrongName, &error.to_string()))?,
         };
         // A config of its own for each connection, so that the certificates captured are this connection's. It is a few Arcs.
-        let capture =
-            Arc::new(CapturingVerifier { inner: verifier, provider: self.provider.clone(), seen: Mutex::default() });
-        let config = ClientConfig::builder_with_provider(self.provider.clone())
+        let capture = Arc::new(CapturingVerifier::new(verifier, self.provider.clone()));
+        let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()
-            .map(|builder| {
-                let mut config =
-                    builder.dangerous().with_custom_certificate_verifier(capture.clone()).with_no_client_auth();
-                // A resumed session would show no certificate, and the memory of sessions grows with strangers.
-                config.resumption = Resumption::disabled();
-                config
-            })
-            .map_err(|error| failure(TlsFailureKind::Other, error.to_string(), Vec::new()))?;
+            .map_err(|error| ours(TlsFailureKind::Other, &error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(capture.clone())
+            .with_no_client_auth();
+        // A resumed session would show no certificate, and the memory of sessions grows with strangers.
+        config.resumption = Resumption::disabled();
 
-        match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
-            Ok(stream) => {
-                let (_, session) = stream.get_ref();
-                let info = TlsInfo {
-                    protocol: match session.protocol_version() {
-                        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3".into(),
-                        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2".into(),
-                        other => format!("{other:?}"),
-                    },
-                    cipher: session
-                        .negotiated_cipher_suite()
-                        .map(|suite| format!("{:?}", suite.suite()))
-                        .unwrap_or_default(),
-                    certificates: capture.take(),
-                };
-                Ok((stream, info))
+        let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
+        let shaken = shake(handshake, &capture).await;
+        let verdict = capture.verdict();
+        let certificates = capture.take_chain();
+        match (shaken, verdict) {
+            (Some(Ok(stream)), Verdict::Good) => {
+                let (protocol, cipher) = agreed(stream.get_ref().1);
+                Ok((stream, TlsInfo { protocol, cipher, certificates }))
             }
-            Err(error) => {
-                let certificates = capture.take();
-                let mut kind = kind_of(&error);
-                if kind == TlsFailureKind::UnknownIssuer && is_self_signed(&certificates, &self.provider) {
-                    kind = TlsFailureKind::SelfSigned;
+            (shaken, Verdict::Bad(error)) => {
+                let mut failure = TlsFailure { certificates, ..TlsFailure::of(&error) };
+                // Those that openssl makes by default are an authority's too, which webpki objects to first.
+                if matches!(failure.kind, TlsFailureKind::UnknownIssuer | TlsFailureKind::BadCertificate)
+                    && failure.certificates.first().is_some_and(|leaf| certificate::is_self_signed(leaf))
+                {
+                    failure.kind = TlsFailureKind::SelfSigned;
                 }
-                Err(failure(kind, error.to_string(), certificates))
+                if let Some(Ok(mut stream)) = shaken {
+                    let (protocol, cipher) = agreed(stream.get_ref().1);
+                    (failure.protocol, failure.cipher) = (Some(protocol), Some(cipher));
+                    let _ = timeout(CONDEMNED_LIMIT, stream.shutdown()).await;
+                }
+                Err(DialError::Tls(Box::new(failure)))
             }
+            (Some(Err(error)), _) => Err(DialError::Tls(Box::new(TlsFailure { certificates, ..failed(&error) }))),
+            // Every server has to show a certificate, as no pre-shared keys are offered.
+            (_, Verdict::None | Verdict::Good) => Err(ours(TlsFailureKind::Other, "no certificate was shown")),
         }
     }
 }
 
-fn kind_of(error: &io::Error) -> TlsFailureKind {
-    use TlsFailureKind as Kind;
-    let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<RustlsError>()) else {
-        return Kind::Closed;
+/// The handshake, or nothing if it goes on for too long after the certificate was found to be bad.
+async fn shake<T>(handshake: impl Future<Output = T>, capture: &CapturingVerifier) -> Option<T> {
+    let mut handshake = std::pin::pin!(handshake);
+    tokio::select! {
+        biased;
+        shaken = &mut handshake => Some(shaken),
+        () = capture.condemned() => timeout(CONDEMNED_LIMIT, handshake).await.ok(),
+    }
+}
+
+/// Protocol and cipher suite of a finished handshake.
+fn agreed(session: &ClientConnection) -> (String, String) {
+    let protocol = match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3".into(),
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2".into(),
+        other => format!("{other:?}"),
     };
-    match error {
-        RustlsError::InvalidCertificate(error) => match error {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Kind::Expired,
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Kind::NotYetValid,
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Kind::WrongName,
-            CertificateError::UnknownIssuer => Kind::UnknownIssuer,
-            CertificateError::Revoked => Kind::Revoked,
-            _ => Kind::BadCertificate,
+    let cipher = session.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite())).unwrap_or_default();
+    (protocol, cipher)
+}
+
+fn failed(error: &io::Error) -> TlsFailure {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<RustlsError>()) {
+        Some(error) => TlsFailure::of(error),
+        None => TlsFailure {
+            kind: TlsFailureKind::Closed,
+            detail: clip(&error.to_string()),
+            certificates: Vec::new(),
+            protocol: None,
+            cipher: None,
         },
-        RustlsError::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion)
-        | RustlsError::PeerIncompatible(_) => Kind::Incompatible,
-        RustlsError::AlertReceived(_) => Kind::Alert,
-        RustlsError::InvalidMessage(_) => Kind::NotTls,
-        RustlsError::NoCertificatesPresented => Kind::BadCertificate,
-        _ => Kind::Other,
-    }
-}
-
-/// A lone certificate that is its own issuer: it verifies up to the issuer check once it is taken for a root itself.
-fn is_self_signed(certificates: &[Vec<u8>], provider: &Arc<CryptoProvider>) -> bool {
-    let [der] = certificates else { return false };
-    let leaf = CertificateDer::from(der.as_slice());
-    let mut roots = RootCertStore::empty();
-    if roots.add(leaf.clone().into_owned()).is_err() {
-        return false;
-    }
-    let Ok(verifier) = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build() else {
-        return false;
-    };
-    let Ok(name) = ServerName::try_from("self-signed.invalid") else { return false };
-    !matches!(
-        verifier.verify_server_cert(&leaf, &[], &name, &[], UnixTime::now()),
-        Err(RustlsError::InvalidCertificate(CertificateError::UnknownIssuer))
-    )
-}
-
-/// Judges as webpki does and remembers what it was shown.
-#[derive(Debug)]
-struct CapturingVerifier {
-    inner: Arc<WebPkiServerVerifier>,
-    provider: Arc<CryptoProvider>,
-    seen: Mutex<Vec<Vec<u8>>>,
-}
-
-impl CapturingVerifier {
-    fn take(&self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl ServerCertVerifier for CapturingVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, RustlsError> {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = std::iter::once(end_entity)
-            .chain(intermediates)
-            .take(MAX_CERTIFICATES)
-            .filter(|der| der.len() <= MAX_CERTIFICATE)
-            .map(|der| der.to_vec())
-            .collect();
-        self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, RustlsError> {
-        self.inner.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, RustlsError> {
-        self.inner.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

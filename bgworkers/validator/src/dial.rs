@@ -42,6 +42,7 @@ pub fn networks(config: &Config) -> Vec<Network> {
 
 fn settings(config: &Config) -> DialerConfig {
     DialerConfig {
+        name_servers: config.name_servers.clone(),
         address_policy: config.address_policy,
         connect_timeout: config.connect_timeout,
         request_timeout: config.request_timeout,

@@ -40,6 +40,8 @@ const LOG_LINES: usize = 60;
 pub struct ClusterOptions {
     /// Settings beyond the harness's own (which they override).
     pub settings: Vec<(String, String)>,
+    /// Environment of the server beyond the harness's own.
+    pub env: Vec<(String, String)>,
     /// Put `bigbrotr` into `shared_preload_libraries`.
     pub preload: bool,
     /// The cluster's folder, of a short path: absent, empty, or one that an earlier cluster was told to keep, whose data
@@ -59,6 +61,13 @@ impl ClusterOptions {
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// With one more variable in the server's environment.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
         self
     }
 }
@@ -91,6 +100,7 @@ pub struct Cluster {
     user: ServerUser,
     dir: PathBuf,
     settings: BTreeMap<String, String>,
+    env: Vec<(String, String)>,
     server: Option<Child>,
     keep: bool,
     watchdog: Option<Child>,
@@ -132,7 +142,8 @@ impl Cluster {
         }
         settings.extend(options.settings);
         let watchdog = watchdog(&dir, options.keep);
-        let mut cluster = Self { root, user, dir, settings, server: None, keep: options.keep, watchdog };
+        let mut cluster =
+            Self { root, user, dir, settings, env: options.env, server: None, keep: options.keep, watchdog };
         cluster.start_server();
         cluster
     }
@@ -148,6 +159,7 @@ impl Cluster {
         let log = log.unwrap_or_else(|error| panic!("{}: {error}", self.log_file().display()));
         let errors = log.try_clone().expect("a descriptor can be copied");
         let mut command = self.command("postgres");
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         // A group of its own: an interrupt at the terminal is for the test, which then stops the server.
         command.arg("-D").arg(self.data()).stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
         let mut server = command.spawn().unwrap_or_else(|error| panic!("postgres does not start: {error}"));

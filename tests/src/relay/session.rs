@@ -264,6 +264,9 @@ impl Session {
         let barred = self.gate.check(connection, options).await?;
         let (ok, text) = match (&options.write, barred, signed::verify(event)) {
             (Write::Silent, ..) | (_, Some(Barred::Silently), _) => return Ok(()),
+            (Write::Notice(text), ..) => return connection.say(json!(["NOTICE", text])).await,
+            (Write::Closed(text), ..) => return connection.say(json!(["CLOSED", id, text])).await,
+            (Write::OtherId, ..) => return connection.say(json!(["OK", "0".repeat(64), true, ""])).await,
             (_, Some(Barred::With(text)), _) => (false, text.to_owned()),
             (Write::Refuse(text), ..) => (false, text.clone()),
             (Write::Store, None, Err(reason)) => (false, format!("invalid: {reason}")),

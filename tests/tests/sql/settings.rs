@@ -5,7 +5,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use crate::support::{cluster, database, quote, refusal, rows, superuser, text};
 
 /// name, type, unit, default, context (R: reload, S: superuser), as in the contract.
-const SETTINGS: [(&str, &str, &str, &str, char); 48] = [
+const SETTINGS: [(&str, &str, &str, &str, char); 50] = [
     ("databases", "string", "", "", 'R'),
     ("seeder_enabled", "bool", "", "on", 'R'),
     ("finder_enabled", "bool", "", "on", 'R'),
@@ -30,6 +30,7 @@ const SETTINGS: [(&str, &str, &str, &str, char); 48] = [
     ("i2p_proxy", "string", "", "", 'S'),
     ("loki_proxy", "string", "", "", 'S'),
     ("allow_private_addresses", "bool", "", "off", 'S'),
+    ("dns_server", "string", "", "", 'S'),
     ("connect_timeout", "integer", "ms", "10000", 'S'),
     ("request_timeout", "integer", "ms", "10000", 'S'),
     ("idle_timeout", "integer", "ms", "60000", 'S'),
@@ -48,6 +49,7 @@ const SETTINGS: [(&str, &str, &str, &str, char); 48] = [
     ("auth_enabled", "bool", "", "off", 'S'),
     ("publish_enabled", "bool", "", "off", 'S'),
     ("monitor_checks", "string", "", "nip11,rtt,ssl,dns,geo,net,http", 'S'),
+    ("write_check_enabled", "bool", "", "on", 'S'),
     ("publish_relays", "string", "", "", 'S'),
     ("seed_file", "string", "", "", 'S'),
     ("secret_key_file", "string", "", "", 'S'),
@@ -119,6 +121,19 @@ async fn bad_texts_are_refused_with_a_reason() {
         ("networks", vec!["clear", "clearnet,,tor", "clearnet tor", "CLEARNET;", "\"clearnet"]),
         ("event_retention_kinds", vec![",", "1", "1=", "1=1w", "70000=1d", "5-3=1d", "1=1d,", "1=-1d", "1=1d 2=1d"]),
         ("monitor_checks", vec!["nip12", "rtt,", "rtt ssl"]),
+        (
+            "dns_server",
+            vec![
+                "dns.example",
+                "127.0.0.1:0",
+                "127.0.0.1:x",
+                "1.1.1",
+                "127.0.0.1,",
+                "::1:x",
+                "1,2,3,4,5,6,7,8,9",
+                "127.0.0.1 127.0.0.2",
+            ],
+        ),
         ("publish_relays", vec!["relay", "http://a.com", "wss://", "wss://a.com,nonsense", "wss://relay.damus.io,,"]),
         (
             "sync_filter",
@@ -181,6 +196,7 @@ async fn good_texts_are_taken_as_written() {
         ("networks", vec!["clearnet", "tor,i2p, loki ,clearnet", ""]),
         ("monitor_checks", vec!["rtt", "nip11, rtt", ""]),
         ("tor_proxy", vec!["socks5://127.0.0.1:9050", "socks5h://tor:9050", "socks5://[::1]:9050", ""]),
+        ("dns_server", vec!["127.0.0.1", "127.0.0.1:5353, [::1]:53,2001:db8::53", "[::1]", ""]),
         ("publish_relays", vec!["wss://relay.damus.io", "wss://relay.damus.io, ws://127.0.0.1:7777", ""]),
         ("sync_filter", vec!["{}", "{\"kinds\":[0,3,10002]}", "{\"authors\":[],\"#t\":[\"nostr\"]}"]),
         ("seed_file", vec!["/nowhere/at/all", ""]),

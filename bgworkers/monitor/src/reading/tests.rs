@@ -3,9 +3,10 @@ use crate::testing::{Answers, Relay, config};
 
 async fn measure_with(answers: Answers) -> Reading {
     let relay = Relay::start(answers).await;
-    let settings = Settings::new(&config());
+    let settings = Settings::new(&config(), None);
     let url = RelayUrl::from_key(&relay.url()).expect("a key");
-    measure(&url, &settings, &MemoryBudget::unlimited()).await
+    let wanted = Wanted { rtt: true, stay: false };
+    measure(&url, wanted, &settings, &MemoryBudget::unlimited()).await.reading
 }
 
 fn assert_answered(reading: &Reading) {

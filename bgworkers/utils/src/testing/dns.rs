@@ -54,7 +54,7 @@ async fn name_server(zone: fn(&str, usize) -> Answer) -> (SocketAddr, Arc<Mutex<
 }
 
 fn dialer(server: SocketAddr, config: DialerConfig) -> Dialer {
-    let resolver = Resolver::asking(server, config.address_policy, check);
+    let resolver = Resolver::asking(&[server], config.address_policy, check);
     Dialer::assemble(config, resolver, Tls::with_roots(Vec::new(), None))
 }
 

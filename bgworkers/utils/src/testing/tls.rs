@@ -40,13 +40,24 @@ fn params(name: &str, (from, to): (i32, i32)) -> CertificateParams {
 }
 
 async fn serve(certificate: CertificateDer<'static>, key: &KeyPair) -> Server {
+    serve_with(server_config(certificate, key, rustls::ALL_VERSIONS)).await
+}
+
+fn server_config(
+    certificate: CertificateDer<'static>,
+    key: &KeyPair,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> ServerConfig {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
+    ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(versions)
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
-        .unwrap();
+        .unwrap()
+}
+
+async fn serve_with(config: ServerConfig) -> Server {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     Server::start(move |stream| {
         let acceptor = acceptor.clone();
@@ -94,6 +105,8 @@ async fn bad_certificates_are_told_apart_and_kept() {
         let server = authority.relay("localhost", years).await;
         let failure = failure(&authority, &secure("localhost", &server)).await;
         assert_eq!((failure.kind, failure.certificates.len()), (kind, 1), "{failure}");
+        assert_eq!(failure.protocol.as_deref(), Some("TLSv1.3"));
+        assert!(failure.cipher.is_some_and(|cipher| cipher.starts_with("TLS13_")));
     }
     let server = authority.relay("relay.example", (2020, 2090)).await;
     assert_eq!(failure(&authority, &secure("localhost", &server)).await.kind, TlsFailureKind::WrongName);
@@ -104,6 +117,91 @@ async fn bad_certificates_are_told_apart_and_kept() {
     let server = serve(own.der().clone(), &key).await;
     let failure = failure(&authority, &secure("localhost", &server)).await;
     assert_eq!((failure.kind, failure.certificates.len()), (TlsFailureKind::SelfSigned, 1), "{failure}");
+}
+
+#[tokio::test]
+async fn the_usual_self_signed_certificate_is_an_authority_and_called_self_signed() {
+    let authority = Authority::new("root");
+    let mut params = params("localhost", (2020, 2090));
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let server = serve(params.self_signed(&key).unwrap().der().clone(), &key).await;
+    assert_eq!(failure(&authority, &secure("localhost", &server)).await.kind, TlsFailureKind::SelfSigned);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_a_server_of_a_bad_certificate() {
+    let authority = Authority::new("root");
+    for versions in [&[&rustls::version::TLS12][..], &[&rustls::version::TLS13]] {
+        let key = KeyPair::generate().unwrap();
+        let own = params("localhost", (2020, 2090)).self_signed(&key).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(server_config(own.der().clone(), &key, versions)));
+        let (sender, mut heard) = tokio::sync::mpsc::channel(1);
+        let server = Server::start(move |stream| {
+            let (acceptor, sender) = (acceptor.clone(), sender.clone());
+            async move {
+                let mut bytes = Vec::new();
+                let mut stream = acceptor.accept(stream).await.unwrap();
+                let ended = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut bytes).await;
+                sender.send((ended.is_ok(), bytes)).await.ok();
+            }
+        })
+        .await;
+        let failure = failure(&authority, &secure("localhost", &server)).await;
+        assert_eq!(failure.kind, TlsFailureKind::SelfSigned);
+        assert_eq!(
+            failure.protocol.as_deref(),
+            Some(if versions[0].version == rustls::ProtocolVersion::TLSv1_2 { "TLSv1.2" } else { "TLSv1.3" })
+        );
+        assert_eq!(heard.recv().await, Some((true, Vec::new())));
+    }
+}
+
+#[tokio::test]
+async fn a_bad_certificate_is_known_also_of_a_server_that_does_not_finish() {
+    let authority = Authority::new("root");
+    let key = KeyPair::generate().unwrap();
+    let own = params("localhost", (2020, 2090)).self_signed(&key).unwrap();
+    let config = Arc::new(server_config(own.der().clone(), &key, &[&rustls::version::TLS12]));
+    // Shows its certificate and never answers what follows.
+    let server = Server::start(move |mut stream| {
+        let mut session = rustls::ServerConnection::new(config.clone()).unwrap();
+        async move {
+            let mut hello = vec![0; 4096];
+            let size = tokio::io::AsyncReadExt::read(&mut stream, &mut hello).await.unwrap();
+            session.read_tls(&mut &hello[..size]).unwrap();
+            session.process_new_packets().unwrap();
+            let mut flight = Vec::new();
+            session.write_tls(&mut flight).unwrap();
+            stream.write_all(&flight).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+        }
+    })
+    .await;
+    let failure = failure(&authority, &secure("localhost", &server)).await;
+    assert_eq!((failure.kind, failure.protocol), (TlsFailureKind::SelfSigned, None));
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_certificate_of_ours_refuses_with_an_alert() {
+    let authority = Authority::new("root");
+    let key = KeyPair::generate().unwrap();
+    let leaf = params("localhost", (2020, 2090)).signed_by(&key, &authority.0).unwrap();
+    for versions in [&[&rustls::version::TLS12][..], &[&rustls::version::TLS13]] {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(authority.0.der().clone()).unwrap();
+        let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_client_cert_verifier(clients.build().unwrap())
+            .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+            .unwrap();
+        let server = serve_with(config).await;
+        let failure = failure(&authority, &secure("localhost", &server)).await;
+        assert_eq!((failure.kind, failure.certificates.len()), (TlsFailureKind::Alert, 1), "{failure}");
+    }
 }
 
 #[tokio::test]

@@ -158,6 +158,12 @@ pub enum Write {
     Store,
     /// `OK` false with this text.
     Refuse(String),
+    /// `OK` true for another id.
+    OtherId,
+    /// A CLOSED for its id, with this text, and no `OK`.
+    Closed(String),
+    /// A NOTICE with this text and no `OK`.
+    Notice(String),
     /// No answer.
     Silent,
 }
