@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, c_char, c_void};
 
 use bigbrotr_models::{AddressPolicy, Filter, Network, RelayUrl};
+use bigbrotr_nips::nip66;
 use pgrx::{pg_guard, pg_sys};
 
 use super::parse_list;
@@ -91,6 +92,16 @@ hook!(relay_urls, |text| {
         RelayUrl::parse(&url, policy).map_err(|error| format!("{url} is no relay URL: {error}"))?;
     }
     Ok(())
+});
+
+hook!(monitor_profile, |text| match text {
+    "" => Ok(()),
+    text => nip66::check_profile(text).map_err(|error| error.to_string()),
+});
+
+hook!(monitor_geohash, |text| match text {
+    "" => Ok(()),
+    text => nip66::check_geohash(text).map_err(|error| error.to_string()),
 });
 
 /// `host:port` of a `socks5://host:port` (or `socks5h://`) URL.

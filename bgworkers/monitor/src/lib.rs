@@ -4,6 +4,7 @@ mod batch;
 mod check;
 mod document;
 mod pool;
+mod publish;
 mod reading;
 mod report;
 mod settings;
@@ -20,6 +21,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::pool::Pool;
+use crate::publish::Publisher;
 use crate::settings::Settings;
 
 /// A cycle reports at least so often while the pool is never empty.
@@ -46,6 +48,7 @@ struct State {
     config: Option<Arc<Config>>,
     settings: Option<Arc<Settings>>,
     pool: Pool,
+    publisher: Publisher,
 }
 
 impl State {
@@ -81,6 +84,7 @@ impl Service for Monitor {
 }
 
 async fn run(state: &mut State, context: &Context) -> Result<CycleReport, ServiceError> {
+    state.publisher.keep_running(context);
     let mut changes = context.config.clone();
     let config = changes.borrow_and_update().clone();
     let pause = Next::After(config.monitor_interval.clamp(Duration::from_secs(1), LONGEST_PAUSE));

@@ -5,7 +5,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use crate::support::{cluster, database, quote, refusal, rows, superuser, text};
 
 /// name, type, unit, default, context (R: reload, S: superuser), as in the contract.
-const SETTINGS: [(&str, &str, &str, &str, char); 48] = [
+const SETTINGS: [(&str, &str, &str, &str, char); 51] = [
     ("databases", "string", "", "", 'R'),
     ("seeder_enabled", "bool", "", "on", 'R'),
     ("finder_enabled", "bool", "", "on", 'R'),
@@ -49,6 +49,9 @@ const SETTINGS: [(&str, &str, &str, &str, char); 48] = [
     ("publish_enabled", "bool", "", "off", 'S'),
     ("monitor_checks", "string", "", "nip11,rtt,ssl,dns,geo,net,http", 'S'),
     ("publish_relays", "string", "", "", 'S'),
+    ("publish_interval", "integer", "s", "0", 'S'),
+    ("monitor_profile", "string", "", bigbrotr_nips::nip66::DEFAULT_PROFILE, 'S'),
+    ("monitor_geohash", "string", "", "", 'S'),
     ("seed_file", "string", "", "", 'S'),
     ("secret_key_file", "string", "", "", 'S'),
     ("geoip_city_file", "string", "", "", 'S'),
@@ -120,6 +123,8 @@ async fn bad_texts_are_refused_with_a_reason() {
         ("event_retention_kinds", vec![",", "1", "1=", "1=1w", "70000=1d", "5-3=1d", "1=1d,", "1=-1d", "1=1d 2=1d"]),
         ("monitor_checks", vec!["nip12", "rtt,", "rtt ssl"]),
         ("publish_relays", vec!["relay", "http://a.com", "wss://", "wss://a.com,nonsense", "wss://relay.damus.io,,"]),
+        ("monitor_profile", vec!["x", "[]", "null", "{", "\"name\"", "{\"name\":1}}"]),
+        ("monitor_geohash", vec!["a", "U33", "u33 ", "u33dc0cpke000", "u3,u3"]),
         (
             "sync_filter",
             vec![
@@ -182,6 +187,8 @@ async fn good_texts_are_taken_as_written() {
         ("monitor_checks", vec!["rtt", "nip11, rtt", ""]),
         ("tor_proxy", vec!["socks5://127.0.0.1:9050", "socks5h://tor:9050", "socks5://[::1]:9050", ""]),
         ("publish_relays", vec!["wss://relay.damus.io", "wss://relay.damus.io, ws://127.0.0.1:7777", ""]),
+        ("monitor_profile", vec!["{\"name\":\"us\",\"website\":\"https://example.org\"}", "{}", ""]),
+        ("monitor_geohash", vec!["u", "u33dc0cpke00", ""]),
         ("sync_filter", vec!["{}", "{\"kinds\":[0,3,10002]}", "{\"authors\":[],\"#t\":[\"nostr\"]}"]),
         ("seed_file", vec!["/nowhere/at/all", ""]),
     ] {
