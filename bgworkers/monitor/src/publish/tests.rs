@@ -179,8 +179,8 @@ fn auth() -> Auth {
     Auth::new(Signer::new(&[3; 32]), "wss://relay.example/".to_owned())
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_challenge_is_answered_when_the_relay_wants_it() {
+#[test]
+fn a_challenge_is_answered_when_the_relay_wants_it() {
     let patience = Duration::from_secs(5);
     let mut auth = auth();
     auth.challenged("old");
@@ -200,8 +200,8 @@ async fn a_challenge_is_answered_when_the_relay_wants_it() {
     assert!(auth.want());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_relay_that_plays_with_challenges_gets_few_answers() {
+#[test]
+fn a_relay_that_plays_with_challenges_gets_few_answers() {
     let mut auth = auth();
     for n in 0..10 {
         auth.challenged(&n.to_string());
@@ -214,8 +214,8 @@ async fn a_relay_that_plays_with_challenges_gets_few_answers() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn without_a_key_nobody_is_told_anything() {
+#[test]
+fn without_a_key_nobody_is_told_anything() {
     let mut auth = Auth::new(None, "wss://relay.example/".to_owned());
     auth.challenged("x");
     assert!(!auth.want() && !auth.was_challenged() && auth.answer(1, Duration::ZERO).is_none());
