@@ -8,6 +8,7 @@ pub mod demo;
 pub mod generate;
 pub mod odd;
 pub mod paths;
+pub mod publishing;
 pub mod relay;
 pub mod signed;
 pub mod truth;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bigbrotr_tests::{Relay, RelayOptions, generate::now, relay::Document};
 use nostr::nips::nip66::{NetworkType, Nip66Tag, Requirement};
 
-use crate::world::{SECRET, World, key_file, reports, taken, until, values};
+use bigbrotr_tests::publishing::{SECRET, World, key_file, reports, taken, values};
 
 const DOCUMENT: &str = r#"{"name":"Ünïcode \"relay\"","supported_nips":[1,11,"7D"],"tags":["News"],"language_tags":["de"],
     "limitation":{"auth_required":false,"payment_required":true},"retention":[{"kinds":[4],"time":0}]}"#;
@@ -25,7 +25,7 @@ async fn nothing_is_published_unless_somebody_asked_for_it() {
     let traces = "SELECT (SELECT count(*) FROM bigbrotr.publication) + (SELECT count(*) FROM bigbrotr.publish_relay)";
     assert_eq!(world.one::<i64>(traces).await, 0);
     world.publish_to(&[&relay], &[]).await;
-    until("the report", || !reports(&relay, "wss://relay-a.com/").is_empty()).await;
+    world.until("the report", || !reports(&relay, "wss://relay-a.com/").is_empty()).await;
 }
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn a_monitor_publishes_who_it_is_and_what_it_found() {
     world.check(id, true).await;
     let settings = [("bigbrotr.monitor_geohash", "u0"), ("bigbrotr.monitor_profile", r#"{"name":"us"}"#)];
     world.publish_to(&[&relay], &settings).await;
-    until("everything", || [0, 10002, 10166, 30166].iter().all(|kind| taken(&relay, *kind).len() == 1)).await;
+    world.until("everything", || [0, 10002, 10166, 30166].iter().all(|kind| taken(&relay, *kind).len() == 1)).await;
 
     let report = taken(&relay, 30166).remove(0);
     let tags: Vec<_> = report.tags.iter().map(|tag| tag.as_slice().join(" ")).collect();
@@ -116,7 +116,7 @@ async fn a_relay_the_monitor_checks_itself_is_reported() {
     world.client.execute(insert, &[&watched.url()]).await.expect("a relay");
     world.publish_to(&[&target], &[]).await;
     let d = format!("{}/", watched.url());
-    until("the first report", || reports(&target, &d).len() == 1).await;
+    world.until("the first report", || reports(&target, &d).len() == 1).await;
     let first = reports(&target, &d).remove(0);
     assert!(values(&first, "rtt-open")[0].parse::<u64>().expect("milliseconds") > 0);
     assert_eq!(values(&first, "N"), ["1", "11", "42", "45", "67"]);
@@ -125,7 +125,7 @@ async fn a_relay_the_monitor_checks_itself_is_reported() {
     world.wait(checks, "more checks").await;
     assert_eq!(reports(&target, &d).len(), 1);
     watched.update(|options| options.nip11 = Some(Document::nip11(r#"{"name":"changed"}"#)));
-    until("the second report", || reports(&target, &d).len() == 2).await;
+    world.until("the second report", || reports(&target, &d).len() == 2).await;
     let second = reports(&target, &d).remove(1);
     assert_eq!((second.content.as_str(), values(&second, "N").len()), (r#"{"name":"changed"}"#, 0));
     assert!(second.created_at > first.created_at);
@@ -153,7 +153,7 @@ async fn a_key_that_cannot_be_used_stops_publishing_and_nothing_else() {
     assert_eq!(target.served().connections, 0);
     world.key = good;
     world.publish_to(&[&target], &[]).await;
-    until("a report", || !taken(&target, 30166).is_empty()).await;
+    world.until("a report", || !taken(&target, 30166).is_empty()).await;
     assert!(!world.cluster.log().contains(SECRET), "the key is in the log");
     let told = format!("SELECT count(*) FROM bigbrotr.publication AS p WHERE p::text LIKE '%{SECRET}%'");
     assert_eq!(world.one::<i64>(&told).await, 0);

@@ -3,4 +3,3 @@
 mod checked;
 mod odd;
 mod steady;
-mod world;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bigbrotr_tests::relay::{Auth, Challenge, Disconnect, Link, Mode, Write};
 use bigbrotr_tests::{Relay, RelayHandle, RelayOptions};
 
-use crate::world::{World, taken, until};
+use bigbrotr_tests::publishing::{World, taken};
 
 fn relay(change: impl FnOnce(&mut RelayOptions)) -> RelayHandle {
     let mut options = RelayOptions::default();
@@ -99,7 +99,7 @@ async fn a_relay_that_is_back_gets_what_is_newest() {
     target.kill_connections();
     world.document(id, "nip11_info", r#"{"name":"newer"}"#).await;
     world.check(id, true).await;
-    until("the next report", || taken(&target, 30166).len() == 2).await;
+    world.until("the next report", || taken(&target, 30166).len() == 2).await;
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! Over time: restarts, intervals, what must not be told.
 
+use std::time::Duration;
+
 use bigbrotr_tests::signed::hex;
 use bigbrotr_tests::{Relay, RelayOptions, Stop};
 
-use crate::world::{World, key_file, reports, taken, until, values};
+use bigbrotr_tests::publishing::{World, key_file, reports, taken, values};
 
 #[tokio::test]
 async fn a_restart_repeats_nothing() {
@@ -18,11 +20,12 @@ async fn a_restart_repeats_nothing() {
     // Something new shows that the monitor is back.
     world.document(id, "nip11_info", r#"{"name":"new"}"#).await;
     world.check(id, true).await;
-    until("the new report", || reports(&relay, "wss://relay-a.com/").len() == 2).await;
+    world.until("the new report", || reports(&relay, "wss://relay-a.com/").len() == 2).await;
     assert_eq!(relay.served().publishes, 5);
+    world.wait("SELECT accepted = 4 FROM bigbrotr.publish_status", "the result").await;
     // Changed settings change what they are about, and no more.
     world.cluster.set(&[("bigbrotr.publish_interval", "7200")]).await;
-    until("the new announcement", || taken(&relay, 10166).len() == 2).await;
+    world.until("the new announcement", || taken(&relay, 10166).len() == 2).await;
     let announcements = taken(&relay, 10166);
     assert_eq!(values(&announcements[1], "frequency"), ["7200"]);
     assert!(announcements[1].created_at > announcements[0].created_at);
@@ -35,6 +38,8 @@ async fn what_the_monitor_says_of_itself_is_repeated_daily() {
     let mut world = World::new(&[]).await;
     world.publish_to(&[&relay], &[]).await;
     world.wait("SELECT accepted = 3 AND pending = 0 FROM bigbrotr.publish_status", "the results").await;
+    // The same event at another time is another event.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     world.cluster.set(&[("bigbrotr.publish_enabled", "off")]).await;
     world.wait("SELECT connected_since IS NULL FROM bigbrotr.publish_status", "the end of it").await;
     world
@@ -43,7 +48,7 @@ async fn what_the_monitor_says_of_itself_is_repeated_daily() {
         .await
         .expect("a day later");
     world.cluster.set(&[("bigbrotr.publish_enabled", "on")]).await;
-    until("all of it again", || [0, 10002, 10166].iter().all(|kind| taken(&relay, *kind).len() == 2)).await;
+    world.until("all of it again", || [0, 10002, 10166].iter().all(|kind| taken(&relay, *kind).len() == 2)).await;
 }
 
 #[tokio::test]
@@ -53,7 +58,7 @@ async fn an_unchanged_relay_is_reported_at_its_interval() {
     let id = world.well("wss://relay-a.com", "{}").await;
     world.publish_to(&[&relay], &[]).await;
     let d = "wss://relay-a.com/";
-    until("the first report", || reports(&relay, d).len() == 1).await;
+    world.until("the first report", || reports(&relay, d).len() == 1).await;
     let age = |seconds: u32| {
         format!(
             "UPDATE bigbrotr.publication SET checked_at = checked_at - interval '{seconds} s', created_at = created_at - {seconds}
@@ -71,7 +76,7 @@ async fn an_unchanged_relay_is_reported_at_its_interval() {
     assert_eq!(reports(&relay, d).len(), 1);
     world.client.batch_execute(&age(300)).await.expect("as old as the interval");
     world.check(id, true).await;
-    until("the second report", || reports(&relay, d).len() == 2).await;
+    world.until("the second report", || reports(&relay, d).len() == 2).await;
 }
 
 #[tokio::test]
@@ -145,13 +150,16 @@ async fn another_key_begins_anew() {
     world.wait("SELECT accepted = 4 FROM bigbrotr.publish_status", "the results").await;
     world.key = key_file(&world.cluster, &"07".repeat(32), 0o400);
     world.publish_to(&[&relay], &[]).await;
-    until("everything again", || [0, 10002, 10166, 30166].iter().all(|kind| taken(&relay, *kind).len() == 2)).await;
+    world
+        .until("everything again", || [0, 10002, 10166, 30166].iter().all(|kind| taken(&relay, *kind).len() == 2))
+        .await;
     let mut keys: Vec<_> = taken(&relay, 30166).iter().map(|event| event.pubkey).collect();
     keys.dedup();
     assert_eq!(keys.len(), 2);
+    world.wait("SELECT accepted = 4 FROM bigbrotr.publish_status", "the results").await;
     // Another relay gets what the new key said only.
     let other = Relay::start(RelayOptions::default());
     world.publish_to(&[&relay, &other], &[]).await;
-    until("the other relay to have it", || taken(&other, 30166).len() == 1).await;
+    world.until("the other relay to have it", || taken(&other, 30166).len() == 1).await;
     assert_eq!(relay.served().publishes, 8 + 1, "and the first one only the new relay list");
 }

@@ -131,7 +131,8 @@ impl<'a> Sending<'a> {
         loop {
             self.shared.context.memory.ready().await;
             let now = Instant::now();
-            if self.answers.due().is_some_and(|due| now >= due) {
+            let is_done = self.sent.is_empty() && self.queue.is_empty() && !self.answers.is_empty();
+            if is_done || self.answers.due().is_some_and(|due| now >= due) {
                 self.answers.write(&self.shared.context, self.url).await?;
             }
             let is_quiet = self.sent.is_empty() && self.answers.is_empty();

@@ -1,20 +1,26 @@
-//! A cluster whose monitor has a key, and relays it knows.
+//! For tests of what the monitor publishes: a cluster whose monitor has a key, and relays it knows.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::time::{Duration, Instant};
 
-use bigbrotr_tests::{Cluster, ClusterOptions, RelayHandle, truth};
+use crate::{Cluster, ClusterOptions, RelayHandle, truth};
 use nostr::event::Event;
 use tokio_postgres::Client;
 use tokio_postgres::types::FromSql;
 
+/// Long enough for anything here.
 pub const SOON: Duration = Duration::from_secs(30);
+/// The key, in hex.
 pub const SECRET: &str = "00000000000000000000000000000000000000000000000000000000000000c5";
 
+/// A cluster in which only the monitor works.
 pub struct World {
+    /// The cluster; its database is `postgres`.
     pub cluster: Cluster,
+    /// A superuser's session.
     pub client: Client,
+    /// Path of the key file.
     pub key: String,
 }
 
@@ -43,10 +49,15 @@ impl World {
     /// Begins to publish to these relays.
     pub async fn publish_to(&mut self, relays: &[&RelayHandle], more: &[(&str, &str)]) {
         let urls: Vec<_> = relays.iter().map(|relay| relay.url()).collect();
-        let (urls, key) = (urls.join(","), self.key.clone());
+        self.publish_to_url(&urls.join(","), more).await;
+    }
+
+    /// Begins to publish to these comma-separated URLs.
+    pub async fn publish_to_url(&mut self, urls: &str, more: &[(&str, &str)]) {
+        let key = self.key.clone();
         let mut settings = vec![
             ("bigbrotr.publish_enabled", "on"),
-            ("bigbrotr.publish_relays", urls.as_str()),
+            ("bigbrotr.publish_relays", urls),
             ("bigbrotr.secret_key_file", key.as_str()),
         ];
         settings.extend(more);
@@ -88,6 +99,22 @@ impl World {
         self.cluster.wait_for(&self.client, sql, SOON, what).await;
     }
 
+    /// Waits for what no SQL can tell.
+    pub async fn until(&self, what: &str, mut is_true: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !is_true() {
+            if began.elapsed() > SOON {
+                let sql = "SELECT string_agg(s::text, E'\\n') FROM bigbrotr.publish_status AS s";
+                let status: Option<String> = self.one(sql).await;
+                let sql = "SELECT w::text FROM bigbrotr.stat_workers AS w WHERE service = 'monitor'";
+                let worker: String = self.one(sql).await;
+                panic!("waited in vain for {what}: {status:?}\n{worker}\n{}", self.cluster.log());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// One value.
     pub async fn one<T: for<'a> FromSql<'a>>(&self, sql: &str) -> T {
         let row = self.client.query_one(sql, &[]).await;
         row.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
@@ -106,7 +133,7 @@ pub fn key_file(cluster: &Cluster, text: &str, mode: u32) -> String {
 
 /// The events of a kind a relay took, oldest first, checked by somebody else's code.
 pub fn taken(relay: &RelayHandle, kind: u16) -> Vec<Event> {
-    let events = relay.held().into_iter().map(|json| Event::from_json(json).expect("an event"));
+    let events = relay.held_events().into_iter().map(|json| Event::from_json(json.as_ref()).expect("an event"));
     let mut events: Vec<_> = events.filter(|event| event.kind.as_u16() == kind).collect();
     for event in &events {
         event.verify().expect("valid");
@@ -126,13 +153,4 @@ pub fn reports(relay: &RelayHandle, d: &str) -> Vec<Event> {
 pub fn values(event: &Event, name: &str) -> Vec<String> {
     let tags = event.tags.iter().map(|tag| tag.as_slice());
     tags.filter(|tag| tag[0] == name).map(|tag| tag[1].to_string()).collect()
-}
-
-/// Waits for what no SQL can tell.
-pub async fn until(what: &str, mut is_true: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_true() {
-        assert!(began.elapsed() < SOON, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
