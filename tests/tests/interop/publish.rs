@@ -49,10 +49,10 @@ pub async fn is_published_to(server: &Server) {
     let key = asked(server, r#"{"kinds":[30166]}"#).await[0].pubkey;
     let own = asked(server, &format!(r#"{{"kinds":[0,10002,10166],"authors":["{key}"]}}"#)).await;
     assert_eq!(own.len(), 3);
-    world.document(id, "nip11_info", r#"{"name":"new"}"#).await;
+    world.document(id, "nip11_info", r#"{"name":"renamed"}"#).await;
     world.check(id, true).await;
-    world.wait("SELECT event LIKE '%new%' FROM bigbrotr.publication WHERE kind = 30166", "the next report").await;
+    world.wait("SELECT event LIKE '%renamed%' FROM bigbrotr.publication WHERE kind = 30166", "the next report").await;
     world.wait(accepted, "the relay to accept it").await;
     let found = asked(server, r##"{"kinds":[30166],"#d":["wss://relay-a.com/"]}"##).await;
-    assert_eq!(found.iter().map(|event| event.content.as_str()).collect::<Vec<_>>(), [r#"{"name":"new"}"#]);
+    assert_eq!(found.iter().map(|event| event.content.as_str()).collect::<Vec<_>>(), [r#"{"name":"renamed"}"#]);
 }

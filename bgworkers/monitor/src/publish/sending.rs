@@ -215,7 +215,7 @@ impl<'a> Sending<'a> {
             // It refused for want of AUTH and never asked for it; the next refusal is final.
             self.memory.wants_auth = false;
         }
-        if !self.sent.first().is_some_and(|sent| now >= sent.until) {
+        if self.sent.first().is_none_or(|sent| now < sent.until) {
             return None;
         }
         // Some relays send a challenge and then answer nothing at all.

@@ -63,7 +63,7 @@ pub fn languages(document: &Map<String, Value>) -> Vec<Vec<String>> {
 pub fn kinds(document: &Map<String, Value>) -> Vec<Vec<String>> {
     let mut stated: BTreeMap<u64, bool> = BTreeMap::new();
     let mut state = |kinds: Option<&Value>, accepted: bool| {
-        for kind in kinds.and_then(Value::as_array).into_iter().flatten().flat_map(range) {
+        for kind in kinds.and_then(Value::as_array).into_iter().flatten().filter_map(range).flatten() {
             if stated.len() < MAX_KINDS {
                 stated.entry(kind).or_insert(accepted);
             }
@@ -82,17 +82,14 @@ pub fn kinds(document: &Map<String, Value>) -> Vec<Vec<String>> {
 }
 
 /// A kind, or the kinds of a small range given by both ends.
-fn range(value: &Value) -> std::ops::RangeInclusive<u64> {
-    const NONE: std::ops::RangeInclusive<u64> = 1..=0;
+fn range(value: &Value) -> Option<std::ops::RangeInclusive<u64>> {
     let kind = |value: &Value| value.as_u64().filter(|kind| *kind <= u64::from(u16::MAX));
-    match value.as_array().map(Vec::as_slice) {
-        None => kind(value).map_or(NONE, |kind| kind..=kind),
-        Some([first, last]) => match (kind(first), kind(last)) {
-            (Some(first), Some(last)) if last.saturating_sub(first) < MAX_RANGE => first..=last,
-            _ => NONE,
-        },
-        Some(_) => NONE,
-    }
+    let (first, last) = match value.as_array().map(Vec::as_slice) {
+        None => (kind(value)?, kind(value)?),
+        Some([first, last]) => (kind(first)?, kind(last)?),
+        Some(_) => return None,
+    };
+    (last.saturating_sub(first) < MAX_RANGE).then_some(first..=last)
 }
 
 fn strings<'a>(document: &'a Map<String, Value>, name: &str) -> impl Iterator<Item = &'a str> {
