@@ -62,6 +62,11 @@ static PUBLISH_ENABLED: GucSetting<bool> = GucSetting::<bool>::new(false);
 static WRITE_CHECK_ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
 static MONITOR_CHECKS: Text = Text::new(Some(c"nip11,rtt,ssl,dns,geo,net,http"));
 static PUBLISH_RELAYS: Text = empty();
+static PUBLISH_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(0);
+static MONITOR_PROFILE: Text = Text::new(Some(
+    c"{\"name\":\"bigbrotr monitor\",\"about\":\"Relay monitor (NIP-66), run with BigBrotr for PostgreSQL\",\"bot\":true}",
+));
+static MONITOR_GEOHASH: Text = empty();
 static SEED_FILE: Text = empty();
 static SECRET_KEY_FILE: Text = empty();
 static GEOIP_CITY_FILE: Text = empty();
@@ -480,7 +485,7 @@ pub fn register() {
         &PUBLISH_ENABLED,
         S,
         c"Publishes what the monitor finds (NIP-66).",
-        c"Needs bigbrotr.secret_key_file and bigbrotr.publish_relays. No service uses it yet.",
+        c"Kinds 0, 10002, 10166 and 30166, by the monitor. Needs bigbrotr.secret_key_file, with a key of its own, and bigbrotr.publish_relays.",
     );
     text(
         c"bigbrotr.monitor_checks",
@@ -505,7 +510,35 @@ pub fn register() {
         PLAIN,
         Some(checks::relay_urls),
         c"Relays to publish to.",
-        c"Comma-separated. No service uses it yet.",
+        c"Comma-separated; the first 20 are used. The monitor keeps one connection to each.",
+    );
+    int(
+        c"bigbrotr.publish_interval",
+        &PUBLISH_INTERVAL,
+        0,
+        30 * DAY,
+        S,
+        SECONDS,
+        c"Age at which the report of a relay that is online is published again; 0: bigbrotr.monitor_interval.",
+        c"A relay whose document, place or network changed is reported after the check that found it. Announced as the frequency of the monitor.",
+    );
+    text(
+        c"bigbrotr.monitor_profile",
+        &MONITOR_PROFILE,
+        S,
+        PLAIN,
+        Some(checks::monitor_profile),
+        c"Profile of the monitor, the content of its kind 0 event.",
+        c"A JSON object with name, about and the like. Empty: none is published.",
+    );
+    text(
+        c"bigbrotr.monitor_geohash",
+        &MONITOR_GEOHASH,
+        S,
+        PLAIN,
+        Some(checks::monitor_geohash),
+        c"Where the monitor is, as a geohash, for its announcement.",
+        c"1 to 12 characters; the fewer, the larger the region. Empty: it does not say.",
     );
     text(
         c"bigbrotr.seed_file",
@@ -691,6 +724,9 @@ pub fn config() -> Config {
         monitor_checks: items(&MONITOR_CHECKS),
         write_check_enabled: WRITE_CHECK_ENABLED.get(),
         publish_relays: items(&PUBLISH_RELAYS),
+        publish_interval: Some(seconds(&PUBLISH_INTERVAL)).filter(|interval| !interval.is_zero()),
+        monitor_profile: optional(&MONITOR_PROFILE),
+        monitor_geohash: optional(&MONITOR_GEOHASH),
         seed_file: seed_file(),
         secret_key_file: optional(&SECRET_KEY_FILE),
         geoip_city_file: optional(&GEOIP_CITY_FILE),

@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::net::{IpAddr, SocketAddr};
 
 use bigbrotr_models::{AddressPolicy, Filter, Network, RelayUrl};
+use bigbrotr_nips::nip66;
 use pgrx::{pg_guard, pg_sys};
 
 use super::parse_list;
@@ -115,6 +116,16 @@ pub fn parse_name_servers(text: &str) -> Result<Vec<SocketAddr>, String> {
     }
     servers.iter().map(server).collect()
 }
+
+hook!(monitor_profile, |text| match text {
+    "" => Ok(()),
+    text => nip66::check_profile(text).map_err(|error| error.to_string()),
+});
+
+hook!(monitor_geohash, |text| match text {
+    "" => Ok(()),
+    text => nip66::check_geohash(text).map_err(|error| error.to_string()),
+});
 
 /// `host:port` of a `socks5://host:port` (or `socks5h://`) URL.
 pub fn parse_proxy(text: &str) -> Result<String, String> {

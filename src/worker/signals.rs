@@ -31,6 +31,8 @@ pub fn attach_signals() {
     unsafe {
         pqsignal(libc::SIGHUP, Some(SignalHandlerForConfigReload));
         pqsignal(libc::SIGTERM, Some(terminate));
+        // A reload that came while the server had SIGHUP ignored in this process would be missed for good.
+        (&raw mut pg_sys::ConfigReloadPending).write_volatile(1);
         pg_sys::BackgroundWorkerUnblockSignals();
     }
 }

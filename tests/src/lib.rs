@@ -10,6 +10,7 @@ pub mod generate;
 pub mod mmdb;
 pub mod odd;
 pub mod paths;
+pub mod publishing;
 pub mod relay;
 pub mod signed;
 pub mod tls;

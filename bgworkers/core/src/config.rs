@@ -78,6 +78,12 @@ pub struct Config {
     pub write_check_enabled: bool,
     /// `publish_relays`.
     pub publish_relays: Vec<String>,
+    /// `publish_interval`; `None` is `monitor_interval`.
+    pub publish_interval: Option<Duration>,
+    /// `monitor_profile`: content of the monitor's kind 0; `None`: none is published.
+    pub monitor_profile: Option<String>,
+    /// `monitor_geohash`.
+    pub monitor_geohash: Option<String>,
     /// `seed_file`; `None` is the built-in list.
     pub seed_file: Option<String>,
     /// `secret_key_file`.
@@ -134,6 +140,9 @@ impl Default for Config {
             monitor_checks: ["nip11", "rtt", "ssl", "dns", "geo", "net", "http"].map(String::from).to_vec(),
             write_check_enabled: true,
             publish_relays: Vec::new(),
+            publish_interval: None,
+            monitor_profile: None,
+            monitor_geohash: None,
             seed_file: None,
             secret_key_file: None,
             geoip_city_file: None,

@@ -6,6 +6,7 @@ mod checks;
 mod document;
 mod files;
 mod pool;
+mod publish;
 mod reading;
 mod report;
 mod settings;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 
 use crate::files::Files;
 use crate::pool::Pool;
+use crate::publish::Publisher;
 use crate::settings::Settings;
 
 /// A cycle reports at least so often while the pool is never empty.
@@ -53,6 +55,7 @@ struct State {
     /// What the log was last told of checks that are off.
     said: Option<String>,
     pool: Pool,
+    publisher: Publisher,
 }
 
 impl State {
@@ -110,6 +113,7 @@ impl Service for Monitor {
 }
 
 async fn run(state: &mut State, context: &Context) -> Result<CycleReport, ServiceError> {
+    state.publisher.keep_running(context);
     let mut changes = context.config.clone();
     let config = changes.borrow_and_update().clone();
     let pause = Next::After(config.monitor_interval.clamp(Duration::from_secs(1), LONGEST_PAUSE));

@@ -7,6 +7,7 @@ pub mod nip11;
 pub mod nip19;
 pub mod nip42;
 pub mod nip45;
+pub mod nip66;
 pub mod nip67;
 pub mod nip77;
 pub mod paging;

@@ -1,5 +1,6 @@
 //! Relays that other people wrote, filled by their own EVENT interface and archived by the real synchronizer.
 
+mod publish;
 mod server;
 
 use std::{
@@ -163,6 +164,7 @@ async fn nostr_relay_in_python_is_archived_completely() {
     fs::write(dir.path().join("config.yaml"), config).expect("writes");
     let server = Server::start(port, dir.path(), program, &["-c", "config.yaml", "serve", "--use-uvicorn"]);
     is_archived(&server).await;
+    publish::is_published_to(&server).await;
 }
 
 /// The program of tests/interop-relay, built apart from this workspace.
@@ -188,6 +190,7 @@ async fn nostr_relay_builder_is_archived_completely() {
     let port = free_port();
     let server = Server::start(port, dir.path(), program, &[&port.to_string(), &CAP.to_string()]);
     is_archived(&server).await;
+    publish::is_published_to(&server).await;
 }
 
 /// Where `NOSTR_RS_RELAY` names the program (`cargo install nostr-rs-relay`, 4 to 8 minutes; without `--locked`, as its
@@ -208,4 +211,5 @@ async fn nostr_rs_relay_is_archived_completely() {
     fs::write(dir.path().join("config.toml"), config).expect("writes");
     let server = Server::start(port, dir.path(), program, &["--config", "config.toml"]);
     is_archived(&server).await;
+    publish::is_published_to(&server).await;
 }

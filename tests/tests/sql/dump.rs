@@ -25,6 +25,8 @@ async fn contents(client: &Client) -> Vec<(&'static str, Vec<String>)> {
         ("blocks", "SELECT * FROM bigbrotr.block ORDER BY 1"),
         ("API sources", "SELECT * FROM bigbrotr.api_source ORDER BY 1"),
         ("cycles", "SELECT * FROM bigbrotr.stat_cycles ORDER BY id"),
+        ("publications", "SELECT * FROM bigbrotr.publication ORDER BY kind, d"),
+        ("what relays said to them", "SELECT * FROM bigbrotr.publication_result ORDER BY 1, 2, 3"),
         ("states", "SELECT * FROM bigbrotr.service_state ORDER BY 1"),
         ("sequence", "SELECT last_value, is_called FROM bigbrotr.event_seq"),
         ("visible", "SELECT seq FROM bigbrotr.visible_event ORDER BY seq"),
@@ -53,6 +55,10 @@ async fn fill(client: &Client) {
              SELECT bigbrotr.cover(1, bigbrotr.sync_filter_hash(), ARRAY['complete', 'timeout'], ARRAY['{[0,1700000000)}', '{[1700000000,1700000100)}']);
              SELECT bigbrotr.record_metadata(1, 'nip11_info', bigbrotr.content_hash('{\"name\": \"x\"}'), '{\"name\": \"x\"}', 1700000000);
              SELECT bigbrotr.record_check(1, 1700000000, true, 1.5, 2.5, NULL, NULL, NULL, 60);
+             SELECT bigbrotr.open_publishing('{wss://nos.lol}', '{f}', '{10166}');
+             SELECT bigbrotr.record_publications('\\x01', '{10166,30166}', '{\"\",wss://relay.damus.io/}', '{0,1}',
+               '{\"\\\\x02\",\"\\\\x03\"}', '{1700000000,1700000001}', '{\"\",\"\"}', '{\"\",\"\"}', '{1700000000000000,1}', '{f,t}', '{\"{}\",\"{}\"}');
+             SELECT bigbrotr.record_publication_results('wss://nos.lol', '{10166}', '{\"\"}', '{\"\\\\x02\"}', '{0}', '{blocked}', '{1}');
              SELECT bigbrotr.record_cycle('finder', 1700000000, true, 3, '{\"events\": 3}', NULL);
              SELECT bigbrotr.finder_advance(5);
              INSERT INTO bigbrotr.block VALUES ('wss://bad.%', 'spam');

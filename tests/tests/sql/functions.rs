@@ -121,6 +121,22 @@ const CALLS: &[(&str, &str)] = &[
         "record_check(integer,double precision,boolean,real,real,real,text,text,integer)",
         "record_check(1, 1700000000, true, 1, 1, NULL, NULL, NULL, 60)",
     ),
+    ("newest_document(integer,text,timestamp with time zone)", "newest_document(1, 'nip11_info', '-infinity')"),
+    ("publish_due(bytea,integer,double precision,integer[],integer)", "publish_due('\\x00', 60, NULL, '{}', 10)"),
+    ("own_publications(bytea)", "own_publications('\\x00')"),
+    ("open_publishing(text[],boolean[],integer[])", "open_publishing('{wss://a.com}', '{f}', '{0}')"),
+    (
+        "record_publications(bytea,integer[],text[],integer[],bytea[],bigint[],bytea[],bytea[],bigint[],boolean[],text[])",
+        "record_publications('\\x00', '{0}', '{\"\"}', '{0}', '{\"\"}', '{1}', '{\"\"}', '{\"\"}', '{1}', '{f}', '{\"{}\"}')",
+    ),
+    ("publication_unchanged(text[],bytea[])", "publication_unchanged('{\"\"}', '{\"\"}')"),
+    ("publish_pending(text,bytea,bigint,integer)", "publish_pending('wss://a.com', '\\x00', 0, 10)"),
+    (
+        "record_publication_results(text,integer[],text[],bytea[],integer[],text[],bigint[])",
+        "record_publication_results('wss://a.com', '{0}', '{\"\"}', '{\"\"}', '{1}', '{\"\"}', '{1}')",
+    ),
+    ("record_publish_relay(text,boolean,text,integer)", "record_publish_relay('wss://a.com', true, NULL, NULL)"),
+    ("close_publishing()", "close_publishing()"),
     (
         "record_cycle(text,double precision,boolean,bigint,text,text)",
         "record_cycle('finder', 1700000000, true, 1, '{}', NULL)",

@@ -5,7 +5,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use crate::support::{cluster, database, quote, refusal, rows, superuser, text};
 
 /// name, type, unit, default, context (R: reload, S: superuser), as in the contract.
-const SETTINGS: [(&str, &str, &str, &str, char); 50] = [
+const SETTINGS: [(&str, &str, &str, &str, char); 53] = [
     ("databases", "string", "", "", 'R'),
     ("seeder_enabled", "bool", "", "on", 'R'),
     ("finder_enabled", "bool", "", "on", 'R'),
@@ -51,6 +51,9 @@ const SETTINGS: [(&str, &str, &str, &str, char); 50] = [
     ("monitor_checks", "string", "", "nip11,rtt,ssl,dns,geo,net,http", 'S'),
     ("write_check_enabled", "bool", "", "on", 'S'),
     ("publish_relays", "string", "", "", 'S'),
+    ("publish_interval", "integer", "s", "0", 'S'),
+    ("monitor_profile", "string", "", bigbrotr_nips::nip66::DEFAULT_PROFILE, 'S'),
+    ("monitor_geohash", "string", "", "", 'S'),
     ("seed_file", "string", "", "", 'S'),
     ("secret_key_file", "string", "", "", 'S'),
     ("geoip_city_file", "string", "", "", 'S'),
@@ -135,6 +138,8 @@ async fn bad_texts_are_refused_with_a_reason() {
             ],
         ),
         ("publish_relays", vec!["relay", "http://a.com", "wss://", "wss://a.com,nonsense", "wss://relay.damus.io,,"]),
+        ("monitor_profile", vec!["x", "[]", "null", "{", "\"name\"", "{\"name\":1}}"]),
+        ("monitor_geohash", vec!["a", "U33", "u33 ", "u33dc0cpke000", "u3,u3"]),
         (
             "sync_filter",
             vec![
@@ -198,6 +203,8 @@ async fn good_texts_are_taken_as_written() {
         ("tor_proxy", vec!["socks5://127.0.0.1:9050", "socks5h://tor:9050", "socks5://[::1]:9050", ""]),
         ("dns_server", vec!["127.0.0.1", "127.0.0.1:5353, [::1]:53,2001:db8::53", "[::1]", ""]),
         ("publish_relays", vec!["wss://relay.damus.io", "wss://relay.damus.io, ws://127.0.0.1:7777", ""]),
+        ("monitor_profile", vec!["{\"name\":\"us\",\"website\":\"https://example.org\"}", "{}", ""]),
+        ("monitor_geohash", vec!["u", "u33dc0cpke00", ""]),
         ("sync_filter", vec!["{}", "{\"kinds\":[0,3,10002]}", "{\"authors\":[],\"#t\":[\"nostr\"]}"]),
         ("seed_file", vec!["/nowhere/at/all", ""]),
     ] {
