@@ -1,32 +1,62 @@
-//! `make bench`: what archiving costs, as ratios inside one run.
+//! `make bench`: what archiving costs, as ratios inside one run; how quickly relays are validated and checked.
 //!
 //! Figures are CPU seconds of the server's processes (user and system, ended ones included); relays and generator run
-//! in this process and do not count. Bytes are sizes on disk after VACUUM, divided by distinct events or by sightings.
+//! in this process, or in one of their own, and do not count. Bytes are sizes on disk after VACUUM, divided by distinct
+//! events or by sightings.
 
 mod archive;
 mod before;
+mod candidates;
+mod checks;
 mod cpu;
+mod figure;
 mod limit;
 mod paths;
 mod size;
+mod watch;
+mod world;
 
 use std::env;
+use std::time::Duration;
 
-/// Reads `BENCH_EVENTS`, `BENCH_RELAYS`, `BENCH_COPIES` and `BENCH_BEFORE`; `BENCH_PATHS` measures ways of writing rows instead.
-fn number(name: &str, default: usize) -> usize {
-    env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+/// A variable with a number; `None` if it is not set to one.
+fn number(name: &str) -> Option<usize> {
+    env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
+/// Everything, or only what `BENCH_PATHS`, `BENCH_CANDIDATES`, `BENCH_CHECKS` or `BENCH_EVENTS` gives the size of.
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    let plan = archive::Plan {
-        events: number("BENCH_EVENTS", 200_000),
-        relays: number("BENCH_RELAYS", 50),
-        copies: number("BENCH_COPIES", 3),
-        before: number("BENCH_BEFORE", 0),
-    };
-    match number("BENCH_PATHS", 0) {
-        0 => archive::run(&plan).await,
-        rows => paths::run(rows).await,
+    let mut arguments = env::args().skip(1);
+    if arguments.next().as_deref() == Some(world::ARGUMENT) {
+        let latency = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(0);
+        return world::serve(Duration::from_millis(latency)).await;
+    }
+    let sizes = ["BENCH_PATHS", "BENCH_CANDIDATES", "BENCH_CHECKS", "BENCH_EVENTS"].map(number);
+    let is_alone = sizes.iter().any(Option::is_some);
+    let [paths, candidates, checks, events] = sizes;
+    if let Some(rows) = paths {
+        paths::run(rows).await;
+    }
+    if let Some(events) = events.or((!is_alone).then_some(200_000)) {
+        archive::run(&archive::Plan {
+            events,
+            relays: number("BENCH_RELAYS").unwrap_or(50),
+            copies: number("BENCH_COPIES").unwrap_or(3),
+            before: number("BENCH_BEFORE").unwrap_or(0),
+        })
+        .await;
+    }
+    let concurrency = number("BENCH_CONCURRENCY").unwrap_or(candidates::CONCURRENCY);
+    if let Some(count) = candidates {
+        candidates::run(count, concurrency).await;
+    } else if !is_alone {
+        candidates::run(2_000, candidates::CONCURRENCY).await;
+        candidates::run(10_000, candidates::CONCURRENCY).await;
+        // As many slots as there are silent ones, and some for the others.
+        candidates::run(10_000, 2_500).await;
+    }
+    if let Some(relays) = checks.or((!is_alone).then_some(500)) {
+        checks::run(relays).await;
     }
 }

@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use bigbrotr_core::memory::MemoryBudget;
 use bigbrotr_models::{RelayUrl, relay_url::Host};
 use bigbrotr_utils::{Dialer, HostLimits};
-use futures_util::FutureExt;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::probe::{self, Candidate, Failure, Outcome};
@@ -77,7 +76,8 @@ impl Pool {
         while self.tries.len() < slots && !memory.is_tight() {
             let Some(candidate) = self.next() else { break };
             let host = host(&candidate.url);
-            let Some(permit) = self.hosts.acquire(&candidate.url).now_or_never() else {
+            // Not `acquire` polled once: tokio makes that one wait also when a task has had its turn, and nobody would wake it.
+            let Some(permit) = self.hosts.try_acquire(&candidate.url) else {
                 self.wait(host, candidate);
                 continue;
             };
@@ -161,5 +161,27 @@ fn host(url: &RelayUrl) -> String {
     match url.host() {
         Host::Name(name) => name.to_owned(),
         Host::Ip(ip) => ip.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use bigbrotr_models::AddressPolicy;
+    use bigbrotr_utils::DialerConfig;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn free_hosts_are_tried_at_once_however_many_there_are() {
+        let dialer = Dialer::new(DialerConfig::default());
+        let candidate = |number: usize| {
+            let url = format!("ws://127.0.{}.{}:1", number / 256, number % 256);
+            Candidate { url: RelayUrl::parse(&url, AddressPolicy { allow_private: true }).unwrap(), may_try_tls: false }
+        };
+        let mut pool = Pool::new(HostLimits::default());
+        pool.push((0..1000).map(candidate).collect());
+        pool.start(1000, &dialer, &MemoryBudget::unlimited());
+        assert_eq!(pool.running(), 1000);
     }
 }
