@@ -10,6 +10,7 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       documents    integer;
       refused      integer;
       candidates   integer;
+      evidence     integer;
       surplus_id   bigint;
       orphan_ids   bytea[];
       orphan_types bigbrotr.metadata_type[];
@@ -60,10 +61,11 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       GET DIAGNOSTICS refused = ROW_COUNT;
 
       candidates := bigbrotr.expire_candidates(batch);
+      evidence := bigbrotr.expire_evidence(batch);
 
       RETURN jsonb_build_object(
         'stat_cycles', cycles, 'relay_check', checks, 'metadata', documents, 'quarantine', refused,
-        'candidate', candidates,
+        'candidate', candidates, 'candidate_evidence', evidence,
         'more', GREATEST(cycles, checks, documents, refused, candidates) >= batch);
     END
   $$;

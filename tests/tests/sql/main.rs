@@ -4,6 +4,7 @@ mod comments;
 mod dump;
 mod functions;
 mod garbage;
+mod naming;
 mod plans;
 mod preload;
 mod roles;
