@@ -156,7 +156,7 @@ async fn what_relay_lists_name_is_found_wherever_clients_put_it() {
     let tag = |tag: &[&str]| -> Vec<String> { tag.iter().map(|value| (*value).to_owned()).collect() };
     let profile = "nostr:nprofile1qqsrhuxx8l9ex335q7he0f09aej04zpazpl0ne2cgukyawd24mayt8gpp4mhxue69uhhytnc9e3k7mgpz4mhxue69uhkg6nzv9ejuumpv34kytnrdaksjlyr9p";
     let zeros = "0".repeat(64);
-    let events: Vec<(u16, Vec<Vec<String>>, &str)> = vec![
+    let events: Vec<(u32, Vec<Vec<String>>, &str)> = vec![
         (1, vec![tag(&["e", &zeros, "wss://e.nos.lol"]), tag(&["p", &zeros, "wss://p.nos.lol/"])], "wss://text.nos.lol"),
         (1, vec![tag(&["a", "30023:x:y", "WSS://A.nos.lol"]), tag(&["q", &zeros, "wss://q.nos.lol"])], profile),
         (3, vec![], r#"{"wss:\/\/three.nos.lol":{"read":true}}"#),
