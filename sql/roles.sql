@@ -29,6 +29,8 @@ BEGIN
     GRANT EXECUTE ON FUNCTION
       bigbrotr.normalize_relay_url(text),
       bigbrotr.extract_relay_urls(text),
+      bigbrotr.relay_url_domain(text),
+      bigbrotr.author_count(integer[]),
       bigbrotr.event_id(text),
       bigbrotr.event_verify(text),
       bigbrotr.event_refusal(bytea),

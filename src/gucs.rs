@@ -47,6 +47,9 @@ static REQUEST_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 static MAX_MESSAGE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(4096);
 static MAX_EVENT_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1024);
+static MAX_CANDIDATES: GucSetting<i32> = GucSetting::<i32>::new(1_000_000);
+static MAX_CANDIDATES_PER_AUTHOR: GucSetting<i32> = GucSetting::<i32>::new(2_000);
+static MAX_CANDIDATES_PER_DOMAIN: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 static PAGE_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(500);
 static SYNC_FILTER: Text = Text::new(Some(c"{}"));
 static SYNC_SINCE: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -267,6 +270,36 @@ pub fn register() {
         PLAIN,
         c"Relays a synchronizer stays connected to, to hear of new events at once.",
         c"Besides bigbrotr.synchronizer_concurrency; of each synchronizer. The rest is asked every bigbrotr.synchronizer_interval. 0: all are.",
+    );
+    int(
+        c"bigbrotr.max_candidates",
+        &MAX_CANDIDATES,
+        0,
+        i32::MAX,
+        S,
+        PLAIN,
+        c"Candidates at a time.",
+        c"0: no limit. Beyond it what events and APIs name is counted in candidate_refusal; seeds and seed() may exceed it.",
+    );
+    int(
+        c"bigbrotr.max_candidates_per_author",
+        &MAX_CANDIDATES_PER_AUTHOR,
+        0,
+        i32::MAX,
+        S,
+        PLAIN,
+        c"Candidates that the events of one author may add in a day.",
+        c"0: no limit. What is beyond it is counted in candidate_refusal, and comes in when it is named again and there is room.",
+    );
+    int(
+        c"bigbrotr.max_candidates_per_domain",
+        &MAX_CANDIDATES_PER_DOMAIN,
+        0,
+        i32::MAX,
+        S,
+        PLAIN,
+        c"Candidates and relays that may be found below one registrable domain or at one address.",
+        c"0: no limit. What is beyond it is counted in candidate_refusal, and comes in when it is named again and there is room.",
     );
     int(
         c"bigbrotr.worker_threads",

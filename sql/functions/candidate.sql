@@ -7,31 +7,9 @@ COMMENT ON FUNCTION bigbrotr.is_blocked(text) IS 'Internal: whether a row of big
 
 CREATE FUNCTION bigbrotr.add_candidates(urls text[], source text) RETURNS integer
   LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
-  AS $$
-    WITH named AS MATERIALIZED (
-      SELECT u.url, bigbrotr.relay_url_network(u.url)::bigbrotr.network AS network
-      FROM (SELECT DISTINCT n.url FROM unnest(urls) AS n(url) WHERE n.url IS NOT NULL) AS u
-    ), wanted AS (
-      SELECT n.url, n.network
-      FROM named AS n
-      WHERE n.network IS NOT NULL
-        AND NOT EXISTS (SELECT FROM bigbrotr.relay AS r WHERE r.url = n.url)
-        AND NOT EXISTS (SELECT FROM bigbrotr.relay_alias AS a WHERE a.url = n.url)
-        AND NOT EXISTS (SELECT FROM bigbrotr.block AS b WHERE n.url LIKE b.pattern)
-        -- A popular URL is named thousands of times: its row is written once an hour at most.
-        AND NOT EXISTS (SELECT FROM bigbrotr.candidate AS c WHERE c.url = n.url AND c.last_seen_at > now() - interval '1 hour')
-    ), written AS (
-      INSERT INTO bigbrotr.candidate AS c (url, network, source)
-      SELECT w.url, w.network, add_candidates.source
-      FROM wanted AS w
-      ORDER BY w.url COLLATE "C"  -- one order for all writers, whatever the locale: no deadlock
-      ON CONFLICT (url) DO UPDATE SET last_seen_at = now()
-      RETURNING c.xmax = 0 AS is_new  -- an updated row version carries the locker's id
-    )
-    SELECT count(*)::integer FROM written WHERE is_new
-  $$;
+  AS $$ SELECT n.added FROM bigbrotr.name_candidates(urls, source) AS n $$;
 COMMENT ON FUNCTION bigbrotr.add_candidates(text[], text) IS
-  'Internal: adds canonical keys that are neither relay, alias nor blocked, and returns how many are new. Known ones are marked as named again.';
+  'Internal: adds canonical keys that are neither relay, alias nor blocked, without a limit, and returns how many are new. Known ones are marked as named again.';
 
 CREATE FUNCTION bigbrotr.seed(urls text[]) RETURNS integer
   LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -13,6 +13,7 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       refused      integer;
       candidates   integer;
       aliases      integer;
+      evidence     integer;
       surplus_id   bigint;
       orphan_ids   bytea[];
       orphan_types bigbrotr.metadata_type[];
@@ -76,11 +77,12 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
 
       candidates := bigbrotr.expire_candidates(batch);
       aliases := bigbrotr.expire_aliases(batch);
+      evidence := bigbrotr.expire_evidence(batch);
 
       RETURN jsonb_build_object(
-        'stat_cycles', cycles, 'relay_check', checks, 'relay_outage', outages, 'relay_change', changes, 'metadata', documents, 'quarantine', refused,
-        'candidate', candidates, 'relay_alias', aliases,
-        'more', GREATEST(cycles, checks, outages, changes, documents, refused, candidates, aliases) >= batch);
+        'stat_cycles', cycles, 'relay_check', checks, 'relay_outage', outages, 'relay_change', changes, 'metadata', documents,
+        'quarantine', refused, 'candidate', candidates, 'relay_alias', aliases, 'candidate_evidence', evidence,
+        'more', GREATEST(cycles, checks, outages, changes, documents, refused, candidates, aliases, evidence) >= batch);
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.maintain(integer, integer, integer) IS

@@ -66,19 +66,3 @@ COMMENT ON TABLE bigbrotr.block IS
   'What the operator wants left alone: LIKE patterns over URLs, for instance wss://%.example.com%. No service dials a match.';
 COMMENT ON COLUMN bigbrotr.block.pattern IS 'A LIKE pattern, matched against the whole URL.';
 COMMENT ON COLUMN bigbrotr.block.reason IS 'For whoever reads this later.';
-
-CREATE TABLE bigbrotr.api_source (
-  url             text     PRIMARY KEY,
-  path            text     NOT NULL DEFAULT '$[*]',
-  "interval"      interval NOT NULL DEFAULT '1 day',
-  enabled         boolean  NOT NULL DEFAULT true,
-  last_fetched_at timestamptz,
-  last_error      text
-);
-COMMENT ON TABLE bigbrotr.api_source IS 'HTTP APIs that list relays, fetched by the finder. Empty until the operator adds some.';
-COMMENT ON COLUMN bigbrotr.api_source.url IS 'http(s) URL of a JSON document.';
-COMMENT ON COLUMN bigbrotr.api_source.path IS 'SQL/JSON path that yields the URLs.';
-COMMENT ON COLUMN bigbrotr.api_source."interval" IS 'Time between two fetches.';
-COMMENT ON COLUMN bigbrotr.api_source.enabled IS 'Whether it is fetched.';
-COMMENT ON COLUMN bigbrotr.api_source.last_fetched_at IS 'When it was last tried.';
-COMMENT ON COLUMN bigbrotr.api_source.last_error IS 'Why the last try failed; NULL: it did not.';

@@ -162,12 +162,12 @@ async fn apis_are_read_by_their_path_and_errors_are_written_to_their_row() {
     let address = api.address();
     let insert = format!(
         "INSERT INTO bigbrotr.api_source (url, path) VALUES
-         ('http://{address}/good', '$.relays[*].url'), ('http://{address}/bad', '$.relays[*'), ('ftp://{address}/', '$[*]')"
+         ('http://{address}/good', '$.relays[*].url'), ('http://{address}/empty', 'strict $.nothing'), ('http://127.0.0.1:1/', '$[*]')"
     );
     client.batch_execute(&insert).await.expect("inserted");
     let added = "SELECT count(*) = 1 FROM bigbrotr.candidate WHERE url = 'wss://not-tried.nos.lol' AND source = 'api'";
     cluster.wait_for(&client, added, SOON, "the URL the API lists").await;
-    let done = "SELECT bool_and(CASE WHEN url LIKE '%/good' THEN last_error IS NULL ELSE last_error ~ '^(json|http): ' END) FROM bigbrotr.api_source";
+    let done = "SELECT bool_and(CASE WHEN url LIKE '%:1/' THEN last_error ~ '^tcp: ' ELSE last_error IS NULL AND url_count IS NOT NULL END) FROM bigbrotr.api_source";
     cluster.wait_for(&client, done, SOON, "the outcomes").await;
 }
 

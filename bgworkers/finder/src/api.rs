@@ -1,26 +1,31 @@
 //! HTTP APIs that list relays (`api_source`).
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bigbrotr_core::{Config, Context, ServiceError, StoreError};
-use bigbrotr_models::{AddressPolicy, Network, RelayUrl};
+use bigbrotr_models::{AddressPolicy, Network};
 use bigbrotr_utils::{Dialer, DialerConfig, HttpRequest};
 use futures_util::StreamExt;
 
+use crate::mentions::Mentions;
+use crate::naming::{self, Outcome, Room};
 use crate::urls;
 
 /// Bytes of a document.
 const MAX_DOCUMENT: usize = 4 << 20;
 /// Keys taken of one document.
 const MAX_URLS: usize = 20_000;
+/// Levels of a document. SQL/JSON copies what is inside once a level.
+const MAX_DEPTH: usize = 32;
 /// Fetches at a time: one that hangs must not hold up the others, and each may hold a document.
 const AT_A_TIME: usize = 4;
 
 pub const RELEASE: &str = "SELECT bigbrotr.release_api_sources()";
 pub const CLAIM: &str = "SELECT url, path FROM bigbrotr.claim_api_sources()";
-pub const DONE: &str = "SELECT bigbrotr.api_source_done($1, $2)";
-pub const VALUES: &str = "SELECT value FROM bigbrotr.json_path_values($1, $2) AS v(value)";
+pub const DONE: &str = "SELECT bigbrotr.api_source_done($1, $2, NULLIF($3, -1))";
+/// What names no scheme is no URL: it need not come here.
+pub const VALUES: &str =
+    "SELECT value FROM bigbrotr.json_path_values($1, $2) AS v(value) WHERE value LIKE '%://%' LIMIT 200000";
 
 /// What was fetched.
 #[derive(Debug, Default)]
@@ -31,8 +36,8 @@ pub struct Sources {
     pub failed: u64,
     /// Distinct keys in a document, summed.
     pub urls: u64,
-    /// Candidates newly added.
-    pub new: u64,
+    /// What became of them.
+    pub outcome: Outcome,
 }
 
 /// The dialer for the settings in force. Making one reads files, so it is kept until they change.
@@ -71,7 +76,12 @@ pub async fn release(context: &Context) -> Result<(), StoreError> {
 }
 
 /// Fetches every source that is due. What goes wrong with one is written to its row.
-pub async fn fetch_due(context: &Context, dialers: &Dialers, sources: &mut Sources) -> Result<(), ServiceError> {
+pub async fn fetch_due(
+    context: &Context,
+    dialers: &Dialers,
+    room: &mut Room,
+    sources: &mut Sources,
+) -> Result<(), ServiceError> {
     let rows = context.store.call(CLAIM, Vec::new()).await?;
     if rows.is_empty() {
         return Ok(());
@@ -85,8 +95,8 @@ pub async fn fetch_due(context: &Context, dialers: &Dialers, sources: &mut Sourc
     let fetches = due.into_iter().map(|(url, path)| {
         let dialer = &dialer;
         async move {
-            let outcome = fetch(context, dialer, &url, &path).await;
-            (url, outcome)
+            let found = fetch(context, dialer, &url, &path).await;
+            (url, found)
         }
     });
     let mut fetches = futures_util::stream::iter(fetches).buffer_unordered(AT_A_TIME);
@@ -95,35 +105,45 @@ pub async fn fetch_due(context: &Context, dialers: &Dialers, sources: &mut Sourc
             next = fetches.next() => next,
             () = context.until_shutdown() => None,
         };
-        let Some((url, outcome)) = next else { return Ok(()) };
+        let Some((url, found)) = next else { return Ok(()) };
         sources.fetched += 1;
-        let error = match outcome {
-            Ok((urls, new)) => {
-                sources.urls += urls;
-                sources.new += new;
-                None
+        let written = match found {
+            Ok(found) => match naming::write(context, &found, "api", room, None).await {
+                Ok(outcome) => Ok((found.len(), outcome)),
+                Err(StoreError::Closed) => return Err(StoreError::Closed.into()),
+                Err(error) => Err(error.to_string()),
+            },
+            Err(error) => Err(error),
+        };
+        let (error, count) = match written {
+            Ok((count, outcome)) => {
+                sources.urls += count as u64;
+                sources.outcome.add(outcome);
+                (None, i32::try_from(count).unwrap_or(i32::MAX))
             }
             Err(error) => {
                 sources.failed += 1;
-                Some(error)
+                (Some(error), -1)
             }
         };
-        context.store.call(DONE, vec![url.into(), error.into()]).await?;
+        context.store.call(DONE, vec![url.into(), error.into(), count.into()]).await?;
     }
 }
 
-/// Distinct keys, and how many candidates are new; or why not, in words.
-async fn fetch(context: &Context, dialer: &Dialer, url: &str, path: &str) -> Result<(u64, u64), String> {
+/// What a document names, or why there is none, in words.
+async fn fetch(context: &Context, dialer: &Dialer, url: &str, path: &str) -> Result<Mentions, String> {
     context.memory.ready().await;
     let request = HttpRequest::url(url, "application/json", MAX_DOCUMENT).map_err(|e| format!("{}: {e}", e.class()))?;
     let response = dialer.http_get(&request).await.map_err(|error| format!("{}: {error}", error.class()))?;
     if !(200..300).contains(&response.status) {
         return Err(format!("http: status {}", response.status));
     }
-    // JSON knows neither, and a text of PostgreSQL cannot hold U+0000.
-    let document = String::from_utf8(response.body).ok().filter(|text| !text.contains('\0'));
-    let document = document.ok_or("json: not UTF-8 text")?;
-    let document = document.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(document);
+    let encoding = response.headers.get("content-encoding").unwrap_or("identity").trim();
+    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
+        let encoding: String = encoding.chars().filter(|c| !c.is_control()).take(40).collect();
+        return Err(format!("http: encoded as {encoding}, which was not asked for"));
+    }
+    let document = document(response.body)?;
     let values = context.store.call(VALUES, vec![document.into(), path.into()]).await.map_err(|error| match error {
         StoreError::Sql { message, .. } => format!("json: {message}"),
         other => other.to_string(),
@@ -133,18 +153,41 @@ async fn fetch(context: &Context, dialer: &Dialer, url: &str, path: &str) -> Res
         let texts = values.iter().filter_map(|row| row.text(0).ok());
         keys(texts, policy)
     });
-    let found = found.await.map_err(|error| error.to_string())?;
-    let new = urls::add(context, &found, "api").await.map_err(|error| error.to_string())?;
-    Ok((found.len() as u64, new))
+    found.await.map_err(|error| error.to_string())
 }
 
-fn keys<'a>(texts: impl Iterator<Item = &'a str>, policy: AddressPolicy) -> BTreeSet<RelayUrl> {
-    let mut found = BTreeSet::new();
+/// The body as a text that PostgreSQL can be given.
+fn document(body: Vec<u8>) -> Result<String, String> {
+    // JSON knows no U+0000, and a text of PostgreSQL cannot hold it.
+    let text = String::from_utf8(body).ok().filter(|text| !text.contains('\0')).ok_or("json: not UTF-8 text")?;
+    let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+    if text.trim_start().starts_with('<') {
+        return Err("json: an HTML or XML page".into());
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(format!("json: nested deeper than {MAX_DEPTH} levels"));
+        }
+    }
+    Ok(text)
+}
+
+fn keys<'a>(texts: impl Iterator<Item = &'a str>, policy: AddressPolicy) -> Mentions {
+    let mut found = Mentions::default();
     for url in texts.flat_map(|text| urls::in_text(text, policy)) {
         if found.len() == MAX_URLS {
             break;
         }
-        found.insert(url);
+        found.add(url);
     }
     found
 }

@@ -1,23 +1,27 @@
 //! The archive in the order it grew.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bigbrotr_core::{Call, Context, Rows, ServiceError, StoreError, Value};
-use bigbrotr_models::{AddressPolicy, RelayUrl};
+use bigbrotr_core::{Call, Context, Rows, ServiceError, StoreError};
+use bigbrotr_models::AddressPolicy;
 
-use crate::urls::{self, ADD};
+use crate::mentions::Mentions;
+use crate::naming::{self, Outcome, Room};
+use crate::urls;
 
 /// Events read at a time, at most.
-const EVENTS: usize = 1_000;
-/// After so many distinct keys the rest of a batch is left for the next: what is added and the watermark are one transaction,
-/// and no transaction may be long.
+const READ: usize = 1_000;
+/// Events whose mentions are written together, at most: a popular URL's row is written once for all of them.
+const EVENTS: usize = 20_000;
+/// After so many distinct keys what was read is written: that and the watermark are one transaction, and no transaction may be
+/// long.
 const URLS: usize = 10_000;
 
-pub const BATCH: &str = "SELECT seq, kind, tags, content FROM bigbrotr.finder_batch($1)";
+pub const BATCH: &str = "SELECT seq, kind, tags, content, author_id FROM bigbrotr.finder_batch(NULLIF($1, 0), $2)";
 pub const ADVANCE: &str = "SELECT bigbrotr.finder_advance($1)";
 
-/// How many events to ask for: fewer after a failure, so that one that is too much for a transaction stands alone at last.
+/// How many events to write at a time: fewer after a failure, so that one that is too much for a transaction stands alone at
+/// last.
 #[derive(Debug)]
 pub struct BatchSize(AtomicUsize);
 
@@ -41,69 +45,78 @@ impl BatchSize {
     }
 }
 
-/// What was read.
+/// What was read and written.
 #[derive(Debug, Default)]
 pub struct Followed {
     /// Events.
     pub events: u64,
-    /// Distinct keys in a batch, summed.
+    /// Distinct keys in what was written together, summed.
     pub urls: u64,
-    /// Candidates newly added.
-    pub new: u64,
+    /// What became of them.
+    pub outcome: Outcome,
 }
 
-/// What a batch of events names.
+/// What a stretch of the archive names.
+#[derive(Debug, Default)]
 struct Found {
-    urls: BTreeSet<RelayUrl>,
-    events: u64,
+    mentions: Mentions,
+    events: usize,
     /// Of the last event looked at.
-    seq: i64,
+    seq: Option<i64>,
 }
 
-/// Reads one batch; its candidates and the watermark are one transaction. False: there was nothing more.
-pub async fn follow(context: &Context, size: &BatchSize, followed: &mut Followed) -> Result<bool, ServiceError> {
-    context.memory.ready().await;
-    let outcome = read_batch(context, size.get()).await;
+/// Reads a stretch; its mentions and the watermark are one transaction, so an event is counted exactly once, whatever happens
+/// in between. False: there was nothing more.
+pub async fn follow(
+    context: &Context,
+    size: &BatchSize,
+    room: &mut Room,
+    followed: &mut Followed,
+) -> Result<bool, ServiceError> {
+    let outcome = one_stretch(context, size.get(), room).await;
     match &outcome {
-        Ok(Some(_)) => size.grow(),
-        Ok(None) => {}
+        Ok((found, ..)) if found.events > 0 => size.grow(),
+        Ok(_) => {}
         Err(_) => size.shrink(),
     }
-    let Some((found, new)) = outcome? else { return Ok(false) };
-    followed.events += found.events;
-    followed.urls += found.urls.len() as u64;
-    followed.new += new;
-    Ok(true)
+    let (found, outcome, more) = outcome?;
+    followed.events += found.events as u64;
+    followed.urls += found.mentions.len() as u64;
+    followed.outcome.add(outcome);
+    Ok(more)
 }
 
-async fn read_batch(context: &Context, size: usize) -> Result<Option<(Found, u64)>, ServiceError> {
-    let max = i32::try_from(size).unwrap_or(i32::MAX);
-    let rows = context.store.call(BATCH, vec![Value::Int(max)]).await?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
+async fn one_stretch(context: &Context, size: usize, room: &mut Room) -> Result<(Found, Outcome, bool), ServiceError> {
     let policy = context.config().address_policy;
-    let found = tokio::task::spawn_blocking(move || look(&rows, policy)).await;
-    let found = found.map_err(|error| ServiceError::Other(error.to_string()))??;
-    let additions = urls::additions(&found.urls, "event");
-    let mut calls: Vec<Call> = additions.into_iter().map(|args| Call::new(ADD, args)).collect();
-    let adding = calls.len();
-    calls.push(Call::new(ADVANCE, vec![found.seq.into()]));
-    let answers = context.store.transaction(calls).await?;
-    let mut new = 0;
-    for rows in answers.iter().take(adding) {
-        new += urls::added(rows)?;
+    let mut found = Found::default();
+    let mut more = true;
+    while found.events < size && found.mentions.len() < URLS && !context.is_shutting_down() {
+        context.memory.ready().await;
+        let most = i32::try_from((size - found.events).min(READ)).unwrap_or(i32::MAX);
+        // 0, which no event has: after the watermark.
+        let rows = context.store.call(BATCH, vec![found.seq.unwrap_or(0).into(), most.into()]).await?;
+        if rows.is_empty() {
+            more = false;
+            break;
+        }
+        let looked = tokio::task::spawn_blocking(move || look(&rows, policy, found)).await;
+        found = looked.map_err(|error| ServiceError::Other(error.to_string()))??;
     }
-    Ok(Some((found, new)))
+    let Some(seq) = found.seq else { return Ok((found, Outcome::default(), more)) };
+    let advance = Call::new(ADVANCE, vec![seq.into()]);
+    let outcome = naming::write(context, &found.mentions, "event", room, Some(advance)).await?;
+    Ok((found, outcome, more))
 }
 
-fn look(rows: &Rows, policy: AddressPolicy) -> Result<Found, StoreError> {
-    let mut found = Found { urls: BTreeSet::new(), events: 0, seq: 0 };
+fn look(rows: &Rows, policy: AddressPolicy, mut found: Found) -> Result<Found, StoreError> {
     for row in rows {
-        found.urls.extend(urls::in_event(row.int(1)?, row.text(2)?, row.text(3)?, policy));
+        let author_id = row.int(4)?;
+        for url in urls::in_event(row.int(1)?, row.text(2)?, row.text(3)?, policy) {
+            found.mentions.add_event(url, author_id);
+        }
         found.events += 1;
-        found.seq = row.bigint(0)?;
-        if found.urls.len() >= URLS {
+        found.seq = Some(row.bigint(0)?);
+        if found.mentions.len() >= URLS {
             break;
         }
     }

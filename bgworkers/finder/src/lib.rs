@@ -2,6 +2,8 @@
 
 mod api;
 mod archive;
+mod mentions;
+mod naming;
 mod urls;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +14,7 @@ use serde_json::json;
 
 use crate::api::{Dialers, Sources};
 use crate::archive::{BatchSize, Followed};
+use crate::naming::Room;
 
 /// A cycle that is behind the archive ends after this, so that it can be reported and APIs have their turn.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -45,14 +48,14 @@ impl Finder {
             api::release(context).await?;
         }
         let until = Instant::now() + LONGEST;
-        let mut followed = Followed::default();
+        let (mut followed, mut room) = (Followed::default(), Room::default());
         let caught_up = loop {
             if context.is_shutting_down() || Instant::now() >= until {
                 break false;
             }
             context.progress.set_activity(format!("reading the archive, {} events done", followed.events));
             let before = followed.events;
-            let more = archive::follow(context, &self.batch, &mut followed).await?;
+            let more = archive::follow(context, &self.batch, &mut room, &mut followed).await?;
             context.progress.add_items(followed.events - before);
             if !more {
                 break true;
@@ -60,19 +63,24 @@ impl Finder {
         };
         let mut sources = Sources::default();
         if !context.is_shutting_down() {
-            api::fetch_due(context, &self.dialers, &mut sources).await?;
+            api::fetch_due(context, &self.dialers, &mut room, &mut sources).await?;
             self.is_clean.store(!context.is_shutting_down(), Ordering::Relaxed);
         }
+        let mut outcome = followed.outcome;
+        outcome.add(sources.outcome);
         Ok(CycleReport {
             items: followed.events,
             detail: json!({
                 "events": followed.events,
                 "urls": followed.urls,
-                "new": followed.new,
+                "new": followed.outcome.added,
+                "over_author_limit": outcome.over_author,
+                "over_domain_limit": outcome.over_domain,
+                "over_limit": outcome.over_total,
                 "sources": sources.fetched,
                 "failed_sources": sources.failed,
                 "source_urls": sources.urls,
-                "source_new": sources.new,
+                "source_new": sources.outcome.added,
             }),
             next: if caught_up { Next::After(context.config().finder_interval) } else { Next::Now },
             record: followed.events + sources.fetched > 0,

@@ -15,17 +15,38 @@ use tokio::sync::{Notify, watch};
 
 use super::*;
 
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 struct Tables {
     /// kind, tags, content; seq is the place, from 1.
     events: Vec<(i32, String, String)>,
     watermark: i64,
     candidates: BTreeMap<String, String>,
+    /// Events that name each.
+    mentions: BTreeMap<String, i32>,
+    room: i32,
     sources: BTreeSet<String>,
     done: BTreeMap<String, Option<String>>,
+    counts: BTreeMap<String, i32>,
     releases: usize,
     /// Transactions that advance by more than this fail.
     too_much: Option<i64>,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self {
+            events: Vec::new(),
+            watermark: 0,
+            candidates: BTreeMap::new(),
+            mentions: BTreeMap::new(),
+            room: 1_000_000,
+            sources: BTreeSet::new(),
+            done: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            releases: 0,
+            too_much: None,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -46,8 +67,8 @@ impl Tables {
     fn answer(&mut self, call: &Call) -> Result<Rows, StoreError> {
         match (call.sql, &call.args[..]) {
             (api::RELEASE, []) => self.releases += 1,
-            (archive::BATCH, [Value::Int(max)]) => {
-                let from = usize::try_from(self.watermark).unwrap();
+            (archive::BATCH, [Value::BigInt(after), Value::Int(max)]) => {
+                let from = usize::try_from(if *after == 0 { self.watermark } else { *after }).unwrap();
                 let rows = self.events.iter().enumerate().skip(from).take(*max as usize);
                 return Ok(rows
                     .map(|(at, (kind, tags, content))| {
@@ -56,6 +77,7 @@ impl Tables {
                             Value::Int(*kind),
                             tags.clone().into(),
                             content.clone().into(),
+                            Value::Int(at as i32 % 7),
                         ])
                     })
                     .collect());
@@ -66,13 +88,22 @@ impl Tables {
                 }
                 self.watermark = *seq;
             }
-            (urls::ADD, [Value::TextArray(urls), source]) => {
+            (naming::ROOM, []) => return Ok(vec![Row(vec![Value::Int(self.room)])]),
+            (naming::NAME, [Value::TextArray(urls), source, Value::IntArray(events), .., Value::Int(room)]) => {
                 let source = text(source).unwrap();
-                let before = self.candidates.len();
-                for url in urls.iter().flatten() {
-                    self.candidates.entry(url.clone()).or_insert_with(|| source.clone());
+                let (mut added, mut over) = (0, 0);
+                for (url, events) in urls.iter().flatten().zip(events) {
+                    if !self.candidates.contains_key(url) {
+                        if added == *room {
+                            over += 1;
+                            continue;
+                        }
+                        self.candidates.insert(url.clone(), source.clone());
+                        added += 1;
+                    }
+                    *self.mentions.entry(url.clone()).or_default() += events;
                 }
-                return Ok(vec![Row(vec![Value::Int((self.candidates.len() - before) as i32)])]);
+                return Ok(vec![Row(vec![Value::Int(added), Value::Int(0), Value::Int(0), Value::Int(over)])]);
             }
             (api::CLAIM, []) => {
                 let due = std::mem::take(&mut self.sources);
@@ -84,7 +115,10 @@ impl Tables {
                 };
                 return Ok(values.into_iter().map(|value| Row(vec![value.into()])).collect());
             }
-            (api::DONE, [url, error]) => drop(self.done.insert(text(url).unwrap(), text(error))),
+            (api::DONE, [url, error, Value::Int(count)]) => {
+                self.counts.insert(text(url).unwrap(), *count);
+                self.done.insert(text(url).unwrap(), text(error));
+            }
             other => panic!("{other:?}"),
         }
         Ok(Rows::new())
@@ -220,7 +254,7 @@ async fn apis_are_asked_and_what_goes_wrong_is_written_to_their_row() {
     assert_eq!(tables.done.get(&good), Some(&None));
     for (url, reason) in [
         (&missing, "http: status 404"),
-        (&html, "json: no JSON document"),
+        (&html, "json: an HTML or XML page"),
         (&large, "oversize: "),
         (&slow, "timeout: "),
         (&wrong, "http: HTTP: no http or https URL"),

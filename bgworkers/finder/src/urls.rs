@@ -1,19 +1,14 @@
 //! From texts to keys worth trying.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
-use bigbrotr_core::{Context, Row, StoreError, Value};
 use bigbrotr_models::relay_url::{self, UrlFlag};
 use bigbrotr_models::{AddressPolicy, RelayUrl};
 use bigbrotr_nips::discovery;
+use serde_json::Value;
 
 /// Candidates taken of one event: anyone can write a long list.
 pub const PER_EVENT: usize = 100;
-/// Keys per call of `add_candidates`.
-const BATCH: usize = 1_000;
-
-pub const ADD: &str = "SELECT bigbrotr.add_candidates($1, $2)";
-
 /// The keys in a text. Paths that name a user select a personal view of a relay, not another relay: those are left out.
 pub fn in_text(text: &str, policy: AddressPolicy) -> impl Iterator<Item = RelayUrl> {
     let enrols = |piece: &relay_url::Extracted| !piece.flags.contains(&UrlFlag::PerUserPath);
@@ -22,8 +17,7 @@ pub fn in_text(text: &str, policy: AddressPolicy) -> impl Iterator<Item = RelayU
 
 /// The keys an event names, at most [`PER_EVENT`]. `tags` is the JSON of the event's tags.
 pub fn in_event(kind: i32, tags: &str, content: &str, policy: AddressPolicy) -> HashSet<RelayUrl> {
-    // The archive holds nothing else; if it did, the event would name nobody.
-    let tags: Vec<Vec<String>> = serde_json::from_str(tags).unwrap_or_default();
+    let tags = tag_values(tags);
     let kind = u16::try_from(kind).unwrap_or(u16::MAX);
     let mut found = HashSet::new();
     for text in discovery::relay_url_texts(kind, &tags, content) {
@@ -37,25 +31,18 @@ pub fn in_event(kind: i32, tags: &str, content: &str, policy: AddressPolicy) -> 
     found
 }
 
-/// Arguments of as many calls of [`ADD`] as it takes.
-pub fn additions(urls: &BTreeSet<RelayUrl>, source: &'static str) -> Vec<Vec<Value>> {
-    let urls: Vec<Option<String>> = urls.iter().map(|url| Some(url.as_str().to_owned())).collect();
-    urls.chunks(BATCH).map(|chunk| vec![Value::TextArray(chunk.to_vec()), source.into()]).collect()
-}
-
-/// What [`ADD`] returned: candidates newly added.
-pub fn added(rows: &[Row]) -> Result<u64, StoreError> {
-    let new = rows.first().map_or(Ok(0), |row| row.int(0))?;
-    Ok(u64::try_from(new).unwrap_or_default())
-}
-
-/// Adds keys in transactions of their own.
-pub async fn add(context: &Context, urls: &BTreeSet<RelayUrl>, source: &'static str) -> Result<u64, StoreError> {
-    let mut new = 0;
-    for args in additions(urls, source) {
-        new += added(&context.store.call(ADD, args).await?)?;
+/// The strings of each tag. The archive holds nothing else; if it did, the rest of the event would still count.
+fn tag_values(tags: &str) -> Vec<Vec<String>> {
+    if let Ok(tags) = serde_json::from_str(tags) {
+        return tags;
     }
-    Ok(new)
+    let Ok(Value::Array(tags)) = serde_json::from_str(tags) else { return Vec::new() };
+    let strings = |tag| match tag {
+        // Place counts: what is no string holds its own.
+        Value::Array(values) => values.into_iter().map(|value| value.as_str().unwrap_or_default().to_owned()).collect(),
+        _ => Vec::new(),
+    };
+    tags.into_iter().map(strings).collect()
 }
 
 #[cfg(test)]
@@ -96,8 +83,10 @@ mod tests {
 
     #[test]
     fn tags_that_are_none_name_nobody() {
-        for tags in ["", "{}", "[1]", r#"[["r",5]]"#] {
+        for tags in ["", "{}", "[1]", r#"[["r",5]]"#, r#"["wss://a.nos.lol"]"#, "[[[\"wss://a.nos.lol\"]]]"] {
             assert_eq!(keys(1, tags, ""), Vec::<String>::new());
         }
+        let odd = r#"[1,["r",null,"wss://a.nos.lol"],[["r"],"wss://b.nos.lol"],[]]"#;
+        assert_eq!(keys(1, odd, ""), ["wss://a.nos.lol", "wss://b.nos.lol"]);
     }
 }

@@ -243,20 +243,22 @@ pub(crate) fn to_hex(bytes: &[u8; 32]) -> String {
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|n| char::from_digit(n.into(), 16)).collect()
 }
 
-/// The strings inside `text` that can hold relay hints (nprofile, nevent, naddr, nrelay), with or without `nostr:`; at
-/// most [`MAX_FOUND`]. Linear in the length of `text`.
+/// The strings inside `text` that can hold relay hints (nprofile, nevent, naddr, nrelay), with or without `nostr:`, in lower
+/// or, as in QR codes, upper case; at most [`MAX_FOUND`]. Linear in the length of `text`.
 pub fn find_nip19(text: &str) -> Vec<Nip19> {
     const PREFIXES: [&str; 4] = ["nprofile1", "nevent1", "naddr1", "nrelay1"];
     let mut out = Vec::new();
     let mut rest = text;
-    while let Some(at) = rest.find('n') {
+    while let Some(at) = rest.find(['n', 'N']) {
         let tail = rest.get(at..).unwrap_or_default();
-        let Some(prefix) = PREFIXES.into_iter().find(|prefix| tail.starts_with(prefix)) else {
+        let starts = |prefix: &&str| tail.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
+        let Some(prefix) = PREFIXES.into_iter().find(starts) else {
             rest = tail.get(1..).unwrap_or_default();
             continue;
         };
         let body = tail.get(prefix.len()..).unwrap_or_default();
-        let length = body.bytes().take_while(|byte| b"qpzry9x8gf2tvdw0s3jn54khce6mua7l".contains(byte)).count();
+        let is_digit = |byte: &u8| b"qpzry9x8gf2tvdw0s3jn54khce6mua7l".contains(&byte.to_ascii_lowercase());
+        let length = body.bytes().take_while(is_digit).count();
         // What was looked at is never looked at again: the alphabet has no `1`, so no string begins inside another.
         let end = prefix.len() + length;
         out.extend(tail.get(..end).and_then(decode_public));

@@ -16,6 +16,8 @@ async fn contents(client: &Client) -> Vec<(&'static str, Vec<String>)> {
         ("leaves", "SELECT * FROM bigbrotr.sighting ORDER BY relay_id, lo"),
         ("relays", "SELECT * FROM bigbrotr.relay ORDER BY id"),
         ("candidates", "SELECT * FROM bigbrotr.candidate ORDER BY url"),
+        ("evidence", "SELECT * FROM bigbrotr.candidate_evidence ORDER BY url"),
+        ("refusals", "SELECT * FROM bigbrotr.candidate_refusal ORDER BY 1, 2"),
         ("coverage", "SELECT * FROM bigbrotr.coverage ORDER BY 1, 2, 3"),
         ("quarantine", "SELECT * FROM bigbrotr.quarantine ORDER BY id"),
         ("metadata", "SELECT * FROM bigbrotr.metadata ORDER BY id, type"),
@@ -52,6 +54,7 @@ async fn fill(client: &Client) {
     client
         .batch_execute(
             "SELECT bigbrotr.seed(ARRAY['relay.primal.net']);
+             SELECT bigbrotr.name_candidates('{wss://a.com,wss://b.com}', 'event', '{1,2}', '{1,2,2}', '{5,3,7}', '{1,2}', '{1,1}', 1);
              SELECT bigbrotr.cover(1, bigbrotr.sync_filter_hash(), ARRAY['complete', 'timeout'], ARRAY['{[0,1700000000)}', '{[1700000000,1700000100)}']);
              SELECT bigbrotr.record_metadata(1, 'nip11_info', bigbrotr.content_hash('{\"name\": \"x\"}'), '{\"name\": \"x\"}', 1700000000);
              SELECT bigbrotr.record_check(1, 1700000000, true, 1.5, 2.5, NULL, NULL, NULL, 60);

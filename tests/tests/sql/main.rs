@@ -5,6 +5,7 @@ mod dump;
 mod functions;
 mod garbage;
 mod health;
+mod naming;
 mod plans;
 mod preload;
 mod roles;

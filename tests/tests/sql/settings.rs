@@ -5,7 +5,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use crate::support::{cluster, database, quote, refusal, rows, superuser, text};
 
 /// name, type, unit, default, context (R: reload, S: superuser), as in the contract.
-const SETTINGS: [(&str, &str, &str, &str, char); 53] = [
+const SETTINGS: [(&str, &str, &str, &str, char); 56] = [
     ("databases", "string", "", "", 'R'),
     ("seeder_enabled", "bool", "", "on", 'R'),
     ("finder_enabled", "bool", "", "on", 'R'),
@@ -23,6 +23,9 @@ const SETTINGS: [(&str, &str, &str, &str, char); 53] = [
     ("monitor_concurrency", "integer", "", "200", 'S'),
     ("synchronizer_concurrency", "integer", "", "64", 'S'),
     ("live_connections", "integer", "", "200", 'S'),
+    ("max_candidates", "integer", "", "1000000", 'S'),
+    ("max_candidates_per_author", "integer", "", "2000", 'S'),
+    ("max_candidates_per_domain", "integer", "", "1000", 'S'),
     ("worker_threads", "integer", "", "2", 'S'),
     ("worker_memory", "integer", "MB", "256", 'S'),
     ("networks", "string", "", "clearnet", 'S'),
