@@ -34,7 +34,7 @@ say = @if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then printf '\033[1m== %s\033[0m\n' '
 .DEFAULT_GOAL := build
 .SUFFIXES:
 .NOTPARALLEL:
-.PHONY: build install uninstall check lint test soak kills demo demo-stop run bench deps toolchain headers workspace clean help
+.PHONY: build install uninstall check lint test fuzz soak kills demo demo-stop run bench deps toolchain headers workspace clean help
 
 ## build: compile the extension for the server of PG_CONFIG (the default)
 build: toolchain headers
@@ -86,6 +86,11 @@ KILLS ?= 200
 ## kills: kill server processes at random, KILLS (200) times under load, and compare the archive; KILLS_SEED repeats a run
 kills: deps workspace
 	@KILLS=$(KILLS) KILLS_SEED=$(KILLS_SEED) $(CARGO) test --release $(WORKSPACE) --test kills -- --nocapture
+
+FUZZ_INPUTS ?= 1000000
+## fuzz: every parser of a stranger's bytes over FUZZ_INPUTS (1,000,000) mutated inputs each; FUZZ_SEED gives others
+fuzz: toolchain headers
+	@FUZZ_INPUTS=$(FUZZ_INPUTS) FUZZ_SEED=$(or $(FUZZ_SEED),1) $(CARGO) test --release $(WORKSPACE) --test fuzz -- --nocapture
 
 # The library and every program beside it, in the selection that all but `make` use.
 workspace: toolchain headers

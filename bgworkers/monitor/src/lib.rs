@@ -3,7 +3,7 @@
 mod batch;
 mod check;
 mod checks;
-mod document;
+pub mod document;
 mod files;
 mod pool;
 mod publish;

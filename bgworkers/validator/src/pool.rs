@@ -177,7 +177,11 @@ mod tests {
         let dialer = Dialer::new(DialerConfig::default());
         let candidate = |number: usize| {
             let url = format!("ws://127.0.{}.{}:1", number / 256, number % 256);
-            Candidate { url: RelayUrl::parse(&url, AddressPolicy { allow_private: true }).unwrap(), may_try_tls: false }
+            Candidate {
+                url: RelayUrl::parse(&url, AddressPolicy { allow_private: true }).unwrap(),
+                may_try_tls: false,
+                siblings: Vec::new(),
+            }
         };
         let mut pool = Pool::new(HostLimits::default());
         pool.push((0..1000).map(candidate).collect());

@@ -132,7 +132,7 @@ fn announcement(config: &Config, frequency: Duration) -> Announcement {
         ("open", has("rtt"), Some(open)),
         ("read", has("rtt"), Some(answer)),
         // There is a key, or nothing would be announced.
-        ("write", has("rtt"), Some(answer)),
+        ("write", has("rtt") && has("nip11") && config.write_check_enabled, Some(answer)),
         ("nip11", has("nip11"), Some(answer)),
         ("ssl", has("ssl"), None),
         ("dns", has("dns"), None),
