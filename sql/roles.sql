@@ -61,8 +61,7 @@ BEGIN
       bigbrotr.kind_category(integer),
       bigbrotr.sync_filter_hash(),
       bigbrotr.sync_since(),
-      bigbrotr.json_path_values(text, text),
-      bigbrotr.uptime(integer, timestamptz, timestamptz)
+      bigbrotr.json_path_values(text, text)
       TO bigbrotr_reader;
     -- Functions of a view or an inlined function run with the rights of whoever asks.
     GRANT EXECUTE ON FUNCTION
@@ -72,23 +71,13 @@ BEGIN
       bigbrotr.event_to_json(bytea, bytea, bigint, integer, text, text, bytea, bytea),
       bigbrotr.native_canonical_json(text),
       bigbrotr.native_nip19_decode(text),
-      bigbrotr.native_nip_numbers(text),
       bigbrotr.filter_condition(text),
       bigbrotr.filter_limit(text),
       bigbrotr.workers(),
       bigbrotr.setting(text),
       bigbrotr.setting_seconds(text),
       bigbrotr.json_string(jsonb, text),
-      bigbrotr.json_scalar(jsonb, text),
-      bigbrotr.json_integer(jsonb, text),
-      bigbrotr.json_number(jsonb, text),
-      bigbrotr.json_boolean(jsonb, text),
-      bigbrotr.json_timestamp(jsonb, text),
-      bigbrotr.json_pubkey(jsonb, text),
-      bigbrotr.json_bytes(jsonb, text),
-      bigbrotr.json_strings(jsonb, text),
-      bigbrotr.nip_numbers(jsonb),
-      bigbrotr.nip_names(jsonb)
+      bigbrotr.nip_numbers(jsonb)
       TO bigbrotr_reader;
   END IF;
 

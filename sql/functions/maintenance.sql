@@ -7,8 +7,6 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       history      timestamptz := now() - make_interval(secs => history_s);
       cycles       integer;
       checks       integer;
-      outages      integer;
-      changes      integer;
       documents    integer;
       refused      integer;
       candidates   integer;
@@ -37,18 +35,6 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       )
       DELETE FROM bigbrotr.relay_check AS c USING old WHERE c.relay_id = old.relay_id AND c.checked_at = old.checked_at;
       GET DIAGNOSTICS checks = ROW_COUNT;
-
-      WITH old AS MATERIALIZED (
-        SELECT o.relay_id, o.down_at FROM bigbrotr.relay_outage AS o WHERE o.up_at < history ORDER BY o.up_at LIMIT batch
-      )
-      DELETE FROM bigbrotr.relay_outage AS o USING old WHERE o.relay_id = old.relay_id AND o.down_at = old.down_at;
-      GET DIAGNOSTICS outages = ROW_COUNT;
-
-      WITH old AS MATERIALIZED (
-        SELECT c.id FROM bigbrotr.relay_change AS c WHERE c.changed_at < history ORDER BY c.changed_at LIMIT batch
-      )
-      DELETE FROM bigbrotr.relay_change AS c USING old WHERE c.id = old.id;
-      GET DIAGNOSTICS changes = ROW_COUNT;
 
       -- Locked first, judged again by a statement of its own: a check may have come back to a document in between.
       SELECT array_agg(o.id), array_agg(o.type) INTO orphan_ids, orphan_types
@@ -80,9 +66,9 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       evidence := bigbrotr.expire_evidence(batch);
 
       RETURN jsonb_build_object(
-        'stat_cycles', cycles, 'relay_check', checks, 'relay_outage', outages, 'relay_change', changes, 'metadata', documents,
+        'stat_cycles', cycles, 'relay_check', checks, 'metadata', documents,
         'quarantine', refused, 'candidate', candidates, 'relay_alias', aliases, 'candidate_evidence', evidence,
-        'more', GREATEST(cycles, checks, outages, changes, documents, refused, candidates, aliases, evidence) >= batch);
+        'more', GREATEST(cycles, checks, documents, refused, candidates, aliases, evidence) >= batch);
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.maintain(integer, integer, integer) IS

@@ -74,106 +74,6 @@ CREATE FUNCTION bigbrotr.defer_checks(relay_ids integer[], pauses_s integer[]) R
 COMMENT ON FUNCTION bigbrotr.defer_checks(integer[], integer[]) IS
   'Internal: claimed relays whose host is busy with others may be claimed again after so many seconds each; returns how many.';
 
-CREATE FUNCTION bigbrotr.record_outage(relay_id integer, checked_at timestamptz, ok boolean, error_class text, error text) RETURNS void
-  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-  AS $$
-    BEGIN
-      UPDATE bigbrotr.relay_monitor AS m
-      SET watched_since = COALESCE(m.watched_since, record_outage.checked_at),
-          last_check_at = GREATEST(m.last_check_at, record_outage.checked_at)
-      WHERE m.relay_id = record_outage.relay_id;
-      IF ok THEN
-        -- A clock that was set back must not end it before it began.
-        UPDATE bigbrotr.relay_outage AS o
-        SET up_at = GREATEST(record_outage.checked_at, o.down_at)
-        WHERE o.relay_id = record_outage.relay_id AND o.up_at IS NULL;
-      ELSE
-        INSERT INTO bigbrotr.relay_outage (relay_id, down_at, error_class, error)
-        SELECT record_outage.relay_id, GREATEST(record_outage.checked_at, max(o.up_at)), record_outage.error_class, left(record_outage.error, 500)
-        FROM bigbrotr.relay_outage AS o
-        WHERE o.relay_id = record_outage.relay_id
-        HAVING count(*) FILTER (WHERE o.up_at IS NULL) = 0
-        ON CONFLICT ON CONSTRAINT relay_outage_pkey DO UPDATE SET up_at = NULL;
-      END IF;
-    END
-  $$;
-COMMENT ON FUNCTION bigbrotr.record_outage(integer, timestamptz, boolean, text, text) IS
-  'Internal: begins or ends an outage by what a check showed; whoever calls it holds the row of relay_monitor.';
-
-CREATE FUNCTION bigbrotr.relay_facts(type text, data jsonb) RETURNS TABLE (what text, value jsonb)
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-    SELECT 'name', to_jsonb(bigbrotr.json_string(data, 'name')) WHERE type = 'nip11_info'
-    UNION ALL SELECT 'software', to_jsonb(bigbrotr.json_string(data, 'software')) WHERE type = 'nip11_info'
-    UNION ALL SELECT 'version', to_jsonb(bigbrotr.json_scalar(data, 'version')) WHERE type = 'nip11_info'
-    UNION ALL SELECT 'nips', to_jsonb(bigbrotr.nip_numbers(data -> 'supported_nips')) WHERE type = 'nip11_info'
-    UNION ALL SELECT 'auth_required', to_jsonb(bigbrotr.json_boolean(data -> 'limitation', 'auth_required')) WHERE type = 'nip11_info'
-    UNION ALL SELECT 'payment_required', to_jsonb(bigbrotr.json_boolean(data -> 'limitation', 'payment_required')) WHERE type = 'nip11_info'
-    UNION ALL SELECT 'certificate', data -> 'fingerprint' WHERE type = 'nip66_ssl' AND data ? 'fingerprint'
-    -- Only a verdict over a certificate: a connection that broke says nothing about it.
-    UNION ALL SELECT 'certificate_error', data -> 'error' WHERE type = 'nip66_ssl' AND data ? 'fingerprint'
-    UNION ALL SELECT 'country', data -> 'country' WHERE type = 'nip66_geo'
-    UNION ALL SELECT 'asn', data -> 'asn' WHERE type = 'nip66_net'
-  $$;
-COMMENT ON FUNCTION bigbrotr.relay_facts(text, jsonb) IS
-  'Internal: what of a document is worth a row of relay_change when it changes; addresses apart, which need more than one document to judge.';
-
-CREATE FUNCTION bigbrotr.dns_addresses(data jsonb) RETURNS text[]
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-    SELECT array_agg(DISTINCT v.address ORDER BY v.address)
-    FROM (
-      SELECT a.value #>> '{}' AS address
-      FROM jsonb_path_query(jsonb_build_array(data -> 'a', data -> 'aaaa'), 'lax $[*][*]') AS a(value)
-      WHERE jsonb_typeof(a.value) = 'string'
-    ) AS v
-  $$;
-COMMENT ON FUNCTION bigbrotr.dns_addresses(jsonb) IS 'Internal: the IPv4 and IPv6 addresses of a nip66_dns document; NULL: none.';
-
-CREATE FUNCTION bigbrotr.record_changes(relay_id integer, type text, new_data jsonb, seen timestamptz) RETURNS void
-  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-  AS $$
-    DECLARE
-      old_data jsonb;
-    BEGIN
-      -- A handshake that failed before a certificate came says nothing: the last certificate is what was before.
-      SELECT m.data INTO old_data
-      FROM bigbrotr.relay_metadata AS r
-      JOIN bigbrotr.metadata AS m ON m.id = r.metadata_id AND m.type = r.type
-      WHERE r.relay_id = record_changes.relay_id AND r.type = record_changes.type::bigbrotr.metadata_type
-        AND (record_changes.type <> 'nip66_ssl' OR m.data ? 'fingerprint')
-      ORDER BY r.first_seen_at DESC
-      LIMIT 1;
-      INSERT INTO bigbrotr.relay_change (relay_id, changed_at, what, old, new)
-      SELECT record_changes.relay_id, record_changes.seen, f.what, NULLIF(f.old, 'null'), NULLIF(f.new, 'null')
-      FROM (
-        SELECT COALESCE(o.what, n.what) AS what, o.value AS old, n.value AS new, o.what IS NOT NULL AND n.what IS NOT NULL AS in_both
-        FROM bigbrotr.relay_facts(type, old_data) AS o
-        FULL JOIN bigbrotr.relay_facts(type, new_data) AS n ON n.what = o.what
-      ) AS f
-      WHERE f.in_both
-        AND COALESCE(f.old, 'null') <> COALESCE(f.new, 'null');
-
-      -- Names with many addresses show some of them at a time: it moved when it shows none of those of a week.
-      IF type = 'nip66_dns' AND bigbrotr.dns_addresses(new_data) IS NOT NULL AND NOT EXISTS (
-        SELECT FROM bigbrotr.relay_metadata AS r
-        JOIN bigbrotr.metadata AS m ON m.id = r.metadata_id AND m.type = r.type
-        WHERE r.relay_id = record_changes.relay_id AND r.type = 'nip66_dns' AND r.last_seen_at >= record_changes.seen - interval '7 days'
-          AND bigbrotr.dns_addresses(m.data) && bigbrotr.dns_addresses(new_data)
-      ) THEN
-        INSERT INTO bigbrotr.relay_change (relay_id, changed_at, what, old, new)
-        SELECT record_changes.relay_id, record_changes.seen, 'address', to_jsonb(bigbrotr.dns_addresses(m.data)), to_jsonb(bigbrotr.dns_addresses(new_data))
-        FROM bigbrotr.relay_metadata AS r
-        JOIN bigbrotr.metadata AS m ON m.id = r.metadata_id AND m.type = r.type
-        WHERE r.relay_id = record_changes.relay_id AND r.type = 'nip66_dns' AND bigbrotr.dns_addresses(m.data) IS NOT NULL
-        ORDER BY r.first_seen_at DESC
-        LIMIT 1;
-      END IF;
-    END
-  $$;
-COMMENT ON FUNCTION bigbrotr.record_changes(integer, text, jsonb, timestamptz) IS
-  'Internal: writes to relay_change in what a document differs from the relay''s last one of that type, before the new one is recorded.';
-
 CREATE FUNCTION bigbrotr.record_check(
   relay_id integer, checked_at double precision, ok boolean, open_ms real, read_ms real, write_ms real, error_class text, error text,
   interval_s integer) RETURNS void
@@ -195,9 +95,6 @@ CREATE FUNCTION bigbrotr.record_check(
       SELECT * INTO STRICT monitor FROM bigbrotr.relay_monitor AS m WHERE m.relay_id = record_check.relay_id FOR UPDATE;
       SELECT * INTO STRICT relay FROM bigbrotr.relay AS r WHERE r.id = record_check.relay_id;
 
-      PERFORM bigbrotr.record_outage(
-        record_check.relay_id, to_timestamp(record_check.checked_at), record_check.ok, record_check.error_class, record_check.error);
-
       IF record_check.ok THEN
         UPDATE bigbrotr.relay_monitor AS m
         SET failures = 0, leased_until = NULL, next_check_at = now() + jitter * pause,
@@ -205,10 +102,6 @@ CREATE FUNCTION bigbrotr.record_check(
         WHERE m.relay_id = record_check.relay_id;
         IF relay.state = 'dead' THEN
           UPDATE bigbrotr.relay AS r SET state = 'active' WHERE r.id = record_check.relay_id AND r.state = 'dead';
-          IF FOUND THEN
-            INSERT INTO bigbrotr.relay_change (relay_id, changed_at, what, old, new)
-            VALUES (record_check.relay_id, to_timestamp(record_check.checked_at), 'state', '"dead"', '"active"');
-          END IF;
           -- The synchronizer need not sit out the pause it had come to.
           UPDATE bigbrotr.relay_sync AS s SET next_attempt_at = now(), queue_at = now() WHERE s.relay_id = record_check.relay_id AND s.next_attempt_at > now();
         END IF;
@@ -219,10 +112,6 @@ CREATE FUNCTION bigbrotr.record_check(
       silence := to_timestamp(record_check.checked_at) - COALESCE(monitor.last_ok_at, relay.discovered_at);
       IF silence >= week AND monitor.failures >= 5 THEN
         UPDATE bigbrotr.relay AS r SET state = 'dead' WHERE r.id = record_check.relay_id AND r.state = 'active';
-        IF FOUND THEN
-          INSERT INTO bigbrotr.relay_change (relay_id, changed_at, what, old, new)
-          VALUES (record_check.relay_id, to_timestamp(record_check.checked_at), 'state', '"active"', '"dead"');
-        END IF;
         -- A seventh of the silence: daily at first, weekly after seven weeks.
         pause := GREATEST(pause, LEAST(silence / 7, week));
       ELSE
@@ -241,9 +130,8 @@ CREATE FUNCTION bigbrotr.record_metadata(relay_id integer, type text, id bytea, 
   LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
   AS $$
     DECLARE
-      newest   bigbrotr.relay_metadata;
-      seen     timestamptz := to_timestamp(record_metadata.seen_at);
-      is_known boolean;
+      newest bigbrotr.relay_metadata;
+      seen   timestamptz := to_timestamp(record_metadata.seen_at);
     BEGIN
       -- A check whose lease ran out may still report while the next one does: one after the other.
       PERFORM FROM bigbrotr.relay_monitor AS m WHERE m.relay_id = record_metadata.relay_id FOR UPDATE;
@@ -253,15 +141,7 @@ CREATE FUNCTION bigbrotr.record_metadata(relay_id integer, type text, id bytea, 
       ORDER BY m.first_seen_at DESC
       LIMIT 1
       FOR UPDATE;
-      is_known := newest.metadata_id = record_metadata.id;
-      -- A cache counts a ttl down: the same records with a ttl that is left of it are the same answer.
-      IF NOT is_known AND type = 'nip66_dns' THEN
-        SELECT CASE WHEN jsonb_typeof(m.data) = 'object' AND jsonb_typeof(n.data) = 'object'
-                    THEN m.data - 'ttl' = n.data - 'ttl' AND n.data -> 'ttl' <= m.data -> 'ttl' END INTO is_known
-        FROM bigbrotr.metadata AS m, (SELECT record_metadata.data::jsonb) AS n(data)
-        WHERE m.id = newest.metadata_id AND m.type = newest.type;
-      END IF;
-      IF is_known THEN
+      IF newest.metadata_id = record_metadata.id THEN
         UPDATE bigbrotr.relay_metadata AS m
         SET last_seen_at = seen
         WHERE m.relay_id = newest.relay_id AND m.type = newest.type AND m.first_seen_at = newest.first_seen_at AND m.last_seen_at < seen;
@@ -273,9 +153,6 @@ CREATE FUNCTION bigbrotr.record_metadata(relay_id integer, type text, id bytea, 
       ON CONFLICT ON CONSTRAINT metadata_pkey DO UPDATE SET data = m.data;
       -- A clock that was set back must not put a new run before the last one.
       seen := GREATEST(seen, newest.last_seen_at + interval '1 microsecond');
-      IF newest.metadata_id IS NOT NULL THEN
-        PERFORM bigbrotr.record_changes(record_metadata.relay_id, record_metadata.type, record_metadata.data::jsonb, seen);
-      END IF;
       INSERT INTO bigbrotr.relay_metadata (relay_id, type, metadata_id, first_seen_at, last_seen_at)
       VALUES (record_metadata.relay_id, record_metadata.type::bigbrotr.metadata_type, record_metadata.id, seen, seen);
     END

@@ -80,10 +80,6 @@ CREATE FUNCTION bigbrotr.native_nip19_decode(entity text) RETURNS text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'native_nip19_decode_wrapper';
 COMMENT ON FUNCTION bigbrotr.native_nip19_decode(text) IS 'Internal: behind nip19_decode().';
 
-CREATE FUNCTION bigbrotr.native_nip_numbers(supported_nips text) RETURNS integer[]
-  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'native_nip_numbers_wrapper';
-COMMENT ON FUNCTION bigbrotr.native_nip_numbers(text) IS 'Internal: behind nip_numbers().';
-
 CREATE FUNCTION bigbrotr.nip19_decode(entity text) RETURNS jsonb
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$ SELECT bigbrotr.native_nip19_decode(entity)::jsonb $$;

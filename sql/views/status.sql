@@ -18,24 +18,7 @@ SELECT
   h.event_count,
   v.coverage,
   CASE WHEN NOT c.ok THEN COALESCE(pg_catalog.concat_ws(': ', c.error_class, c.error), 'failed') ELSE y.last_error END AS last_error,
-  r.discovered_at,
-  -- Sub-selects, so that whoever does not ask for them does not pay for them.
-  (SELECT x.down_at FROM bigbrotr.relay_outage AS x WHERE x.relay_id = r.id AND x.up_at IS NULL) AS down_since,
-  (SELECT bigbrotr.uptime(r.id, GREATEST(x.watched_since, x.last_check_at - interval '7 days'), x.last_check_at)
-   FROM bigbrotr.relay_monitor AS x
-   WHERE x.relay_id = r.id) AS uptime_7d,
-  (SELECT bigbrotr.json_timestamp(m.data, 'not_after')
-   FROM bigbrotr.relay_metadata AS x
-   JOIN bigbrotr.metadata AS m ON m.id = x.metadata_id AND m.type = x.type
-   WHERE x.relay_id = r.id AND x.type = 'nip66_ssl'
-   ORDER BY x.first_seen_at DESC
-   LIMIT 1) AS ssl_expires_at,
-  (SELECT bigbrotr.json_string(m.data, 'asn_org')
-   FROM bigbrotr.relay_metadata AS x
-   JOIN bigbrotr.metadata AS m ON m.id = x.metadata_id AND m.type = x.type
-   WHERE x.relay_id = r.id AND x.type = 'nip66_net'
-   ORDER BY x.first_seen_at DESC
-   LIMIT 1) AS asn_org
+  r.discovered_at
 FROM bigbrotr.relay AS r
 LEFT JOIN bigbrotr.relay_sync AS y ON y.relay_id = r.id
 LEFT JOIN LATERAL (
@@ -92,10 +75,6 @@ COMMENT ON COLUMN bigbrotr.relay_status.coverage IS
   'Share, 0 to 1, of created_at from bigbrotr.sync_since to where its last pass ended that is known complete for bigbrotr.sync_filter; NULL: never synchronized.';
 COMMENT ON COLUMN bigbrotr.relay_status.last_error IS 'Why the last check failed; if it did not, why the last pass of the synchronizer did; NULL: neither.';
 COMMENT ON COLUMN bigbrotr.relay_status.discovered_at IS 'When it first answered us.';
-COMMENT ON COLUMN bigbrotr.relay_status.down_since IS 'Since when it does not answer; NULL: it does.';
-COMMENT ON COLUMN bigbrotr.relay_status.uptime_7d IS 'Share, 0 to 1, of the 7 days before its last check in which it was there: see relay_uptime.';
-COMMENT ON COLUMN bigbrotr.relay_status.ssl_expires_at IS 'When the certificate it showed last ends; NULL: none was seen.';
-COMMENT ON COLUMN bigbrotr.relay_status.asn_org IS 'Whose network it is in, by its newest nip66_net document.';
 
 CREATE VIEW bigbrotr.coverage_gap AS
 SELECT

@@ -1,7 +1,7 @@
-//! Canonical JSON, NIP-11 and NIP-19.
+//! Canonical JSON and NIP-19.
 
 use bigbrotr_models::canonical;
-use bigbrotr_nips::{nip11, nip19};
+use bigbrotr_nips::nip19;
 use pgrx::pg_extern;
 
 use crate::report::refuse;
@@ -42,10 +42,4 @@ fn native_nip19_decode(entity: &str) -> Option<String> {
         ),
         Err(_) => None,
     }
-}
-
-/// NULL for none, as an aggregate over no row.
-#[pg_extern]
-fn native_nip_numbers(supported_nips: &str) -> Option<Vec<i32>> {
-    Some(nip11::nip_numbers(supported_nips)).filter(|numbers| !numbers.is_empty())
 }

@@ -138,11 +138,7 @@ fn integer(value: &Value) -> Option<i64> {
                 number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0)?;
             Some(float as i64)
         }),
-        Value::String(text) => {
-            let text = text.trim();
-            let whole = text.split_once('.').filter(|(_, zeros)| zeros.bytes().all(|byte| byte == b'0'));
-            whole.map_or(text, |(whole, _)| whole).parse().ok()
-        }
+        Value::String(text) => text.trim().parse().ok(),
         _ => None,
     }
 }
@@ -162,13 +158,6 @@ fn boolean(value: &Value) -> Option<bool> {
         },
         _ => None,
     }
-}
-
-/// The numbers of a `supported_nips` member (its JSON), ascending, each once; empty if it is no JSON.
-pub fn nip_numbers(json: &str) -> Vec<i32> {
-    let mut numbers = serde_json::from_str(json).map(|value| nips(&value)).unwrap_or_default();
-    numbers.sort_unstable();
-    numbers
 }
 
 fn nips(value: &Value) -> Vec<i32> {
@@ -284,12 +273,6 @@ mod tests {
         assert!(parse(r#"{"supported_nips":{"1":true}}"#).supported_nips.is_empty());
         assert_eq!(parse(r#"{"limitation":null}"#).limitation, Limitation::default());
         assert_eq!(parse(r#"{"limitation":[]}"#).limitation, Limitation::default());
-    }
-
-    #[test]
-    fn numbers_of_nips_are_sorted_and_need_a_document() {
-        assert_eq!(nip_numbers(r#"[42,"1",11,1,"9.0","C7",0]"#), [1, 9, 11, 42]);
-        assert!(nip_numbers("").is_empty() && nip_numbers("{").is_empty() && nip_numbers("{}").is_empty());
     }
 
     #[test]

@@ -112,18 +112,6 @@ const JSON_CALLS: &[(&str, bool)] = &[
     ("bigbrotr.d_tag($1)", false),
     ("bigbrotr.expiration($1)", false),
     ("bigbrotr.nip_numbers($1)", false),
-    ("bigbrotr.nip_names($1)", false),
-    ("bigbrotr.dns_addresses($1)", false),
-    ("(SELECT count(*) FROM bigbrotr.relay_facts('nip11_info', $1))", false),
-    ("(SELECT count(*) FROM bigbrotr.relay_facts('nip66_ssl', $1))", false),
-    ("(SELECT array_agg(bigbrotr.json_integer(jsonb_build_object('a', $1), 'a')))", false),
-    ("(SELECT array_agg(bigbrotr.json_number(jsonb_build_object('a', $1), 'a')))", false),
-    ("bigbrotr.json_boolean(jsonb_build_object('a', $1), 'a')", false),
-    ("bigbrotr.json_timestamp(jsonb_build_object('a', $1), 'a')", false),
-    ("bigbrotr.json_pubkey(jsonb_build_object('a', $1), 'a')", false),
-    ("bigbrotr.json_bytes(jsonb_build_object('a', $1), 'a')", false),
-    ("bigbrotr.json_strings(jsonb_build_object('a', $1), 'a')", false),
-    ("bigbrotr.json_string($1, 'a')", false),
 ];
 
 #[tokio::test]

@@ -4,7 +4,6 @@ mod comments;
 mod dump;
 mod functions;
 mod garbage;
-mod health;
 mod naming;
 mod plans;
 mod preload;
