@@ -263,8 +263,10 @@ async fn the_state_of_a_relay_has_a_history() {
 async fn history_goes_after_its_time_but_what_is_so_now_stays() {
     let (_, client) = database().await;
     let (old, young) = (add_relay(&client, "wss://a.com").await, add_relay(&client, "wss://b.com").await);
-    let now: i64 =
-        text(&client, "SELECT EXTRACT(epoch FROM now())::bigint").await.and_then(|n| n.parse().ok()).expect("now");
+    let now: i64 = text(&client, "SELECT floor(EXTRACT(epoch FROM now()))::bigint - 60")
+        .await
+        .and_then(|n| n.parse().ok())
+        .expect("now");
     for h in 0..40 {
         check(&client, old, T + h * HOUR, (h % 10 > 4).then_some("tcp")).await;
         check(&client, young, now - (40 - h) * HOUR, (h % 10 > 4).then_some("tcp")).await;
@@ -272,7 +274,7 @@ async fn history_goes_after_its_time_but_what_is_so_now_stays() {
     let before = rows(&client, "SELECT * FROM bigbrotr.relay_status ORDER BY url").await;
     let mut rounds = 0;
     loop {
-        let more = text(&client, "SELECT bigbrotr.maintain(86400, 86400, 7) -> 'more'").await;
+        let more = text(&client, "SELECT bigbrotr.maintain(88200, 88200, 7) -> 'more'").await;
         rounds += 1;
         assert!(rounds < 50, "it ends");
         if more.as_deref() == Some("false") {
@@ -284,7 +286,7 @@ async fn history_goes_after_its_time_but_what_is_so_now_stays() {
     assert_eq!(rows(&client, kept).await, ["wss://a.com|1", "wss://b.com|24"]);
     let open = "SELECT count(*), bool_and(up_at IS NULL) FROM bigbrotr.relay_outage WHERE relay_url = 'wss://a.com'";
     assert_eq!(rows(&client, open).await, ["1|t"], "it is still down");
-    let late = "SELECT count(*) FROM bigbrotr.relay_change WHERE changed_at < now() - interval '1 day'";
+    let late = "SELECT count(*) FROM bigbrotr.relay_change WHERE changed_at < now() - interval '1 day 1 hour'";
     assert_eq!(text(&client, late).await.as_deref(), Some("0"));
     assert_eq!(text(&client, "SELECT count(*) > 0 FROM bigbrotr.relay_change").await.as_deref(), Some("t"));
     assert_eq!(rows(&client, "SELECT * FROM bigbrotr.relay_status ORDER BY url").await, before, "and shown as before");
@@ -295,8 +297,10 @@ async fn uptime_views_tell_the_windows_apart() {
     let (_, client) = database().await;
     let relay = add_relay(&client, "wss://a.com").await;
     add_relay(&client, "wss://new.com").await;
-    let now: i64 =
-        text(&client, "SELECT EXTRACT(epoch FROM now())::bigint").await.and_then(|n| n.parse().ok()).expect("now");
+    let now: i64 = text(&client, "SELECT floor(EXTRACT(epoch FROM now()))::bigint - 60")
+        .await
+        .and_then(|n| n.parse().ok())
+        .expect("now");
     // Twenty days, the hours 48 to 72 ago down.
     for h in (0..=480).rev() {
         check(&client, relay, now - h * HOUR, (h > 48 && h <= 72).then_some("tcp")).await;
