@@ -61,7 +61,8 @@ BEGIN
       bigbrotr.kind_category(integer),
       bigbrotr.sync_filter_hash(),
       bigbrotr.sync_since(),
-      bigbrotr.json_path_values(text, text)
+      bigbrotr.json_path_values(text, text),
+      bigbrotr.uptime(integer, timestamptz, timestamptz)
       TO bigbrotr_reader;
     -- Functions of a view or an inlined function run with the rights of whoever asks.
     GRANT EXECUTE ON FUNCTION
@@ -77,7 +78,8 @@ BEGIN
       bigbrotr.setting(text),
       bigbrotr.setting_seconds(text),
       bigbrotr.json_string(jsonb, text),
-      bigbrotr.nip_numbers(jsonb)
+      bigbrotr.nip_numbers(jsonb),
+      bigbrotr.nip_entries(jsonb)
       TO bigbrotr_reader;
   END IF;
 

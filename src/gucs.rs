@@ -613,7 +613,7 @@ pub fn register() {
         S,
         SECONDS,
         c"How long cycles and checks are kept.",
-        c"Rows of stat_cycles and relay_check, and documents a relay no longer shows.",
+        c"Rows of stat_cycles, relay_check, relay_change and relay_period.",
     );
     int(
         c"bigbrotr.quarantine_retention",

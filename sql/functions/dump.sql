@@ -17,3 +17,7 @@ BEGIN
   END LOOP;
 END
 $$;
+
+-- Triggers make these again of what is restored.
+SELECT pg_catalog.pg_extension_config_dump('bigbrotr.relay_latest', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('bigbrotr.relay_holding', 'WHERE false');

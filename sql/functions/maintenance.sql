@@ -7,6 +7,8 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       history      timestamptz := now() - make_interval(secs => history_s);
       cycles       integer;
       checks       integer;
+      changes      integer;
+      periods      integer;
       documents    integer;
       refused      integer;
       candidates   integer;
@@ -22,19 +24,40 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       DELETE FROM bigbrotr.stat_cycles AS c USING old WHERE c.id = old.id;
       GET DIAGNOSTICS cycles = ROW_COUNT;
 
-      -- Relay by relay, on the primary key: the table has no index on time alone.
+      -- Relay by relay, on the primary key: the table has no index on time alone. The newest stays: it is what a relay that
+      -- died is known by.
       WITH old AS MATERIALIZED (
         SELECT c.relay_id, c.checked_at
-        FROM bigbrotr.relay AS r
+        FROM bigbrotr.relay_latest AS r
         CROSS JOIN LATERAL (
           SELECT k.relay_id, k.checked_at FROM bigbrotr.relay_check AS k
-          WHERE k.relay_id = r.id AND k.checked_at < history
+          WHERE k.relay_id = r.relay_id AND k.checked_at < LEAST(history, r.checked_at)
           ORDER BY k.checked_at LIMIT batch
         ) AS c
         LIMIT batch
       )
       DELETE FROM bigbrotr.relay_check AS c USING old WHERE c.relay_id = old.relay_id AND c.checked_at = old.checked_at;
       GET DIAGNOSTICS checks = ROW_COUNT;
+
+      WITH old AS MATERIALIZED (
+        SELECT c.id FROM bigbrotr.relay_change AS c WHERE c.changed_at < history ORDER BY c.changed_at LIMIT batch
+      )
+      DELETE FROM bigbrotr.relay_change AS c USING old WHERE c.id = old.id;
+      GET DIAGNOSTICS changes = ROW_COUNT;
+
+      -- The current one of each relay has no end yet.
+      WITH old AS MATERIALIZED (
+        SELECT p.relay_id, p.since
+        FROM bigbrotr.relay AS r
+        CROSS JOIN LATERAL (
+          SELECT k.relay_id, k.since FROM bigbrotr.relay_period AS k
+          WHERE k.relay_id = r.id AND k.since < history AND k.until < history
+          ORDER BY k.since LIMIT batch
+        ) AS p
+        LIMIT batch
+      )
+      DELETE FROM bigbrotr.relay_period AS p USING old WHERE p.relay_id = old.relay_id AND p.since = old.since;
+      GET DIAGNOSTICS periods = ROW_COUNT;
 
       -- Locked first, judged again by a statement of its own: a check may have come back to a document in between.
       SELECT array_agg(o.id), array_agg(o.type) INTO orphan_ids, orphan_types
@@ -66,9 +89,9 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       evidence := bigbrotr.expire_evidence(batch);
 
       RETURN jsonb_build_object(
-        'stat_cycles', cycles, 'relay_check', checks, 'metadata', documents,
+        'stat_cycles', cycles, 'relay_check', checks, 'relay_change', changes, 'relay_period', periods, 'metadata', documents,
         'quarantine', refused, 'candidate', candidates, 'relay_alias', aliases, 'candidate_evidence', evidence,
-        'more', GREATEST(cycles, checks, documents, refused, candidates, aliases, evidence) >= batch);
+        'more', GREATEST(cycles, checks, changes, periods, documents, refused, candidates, aliases, evidence) >= batch);
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.maintain(integer, integer, integer) IS

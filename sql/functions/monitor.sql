@@ -81,14 +81,18 @@ CREATE FUNCTION bigbrotr.record_check(
   AS $$
     DECLARE
       pause    interval := make_interval(secs => interval_s);
-      week     interval := interval '7 days';
-      jitter   double precision := 0.9 + 0.2 * random();
+      week     constant interval := interval '7 days';
+      -- Checks may come so late, whatever the interval, and still say what was in between.
+      grace    constant interval := GREATEST(pause, interval '15 minutes');
+      jitter   constant double precision := 0.9 + 0.2 * random();
+      seen     constant timestamptz := to_timestamp(record_check.checked_at);
       monitor  bigbrotr.relay_monitor;
       relay    bigbrotr.relay;
       silence  interval;
+      is_news  boolean;
     BEGIN
       INSERT INTO bigbrotr.relay_check AS c (relay_id, checked_at, ok, open_ms, read_ms, write_ms, error_class, error)
-      VALUES (record_check.relay_id, to_timestamp(record_check.checked_at), record_check.ok, record_check.open_ms, record_check.read_ms,
+      VALUES (record_check.relay_id, seen, record_check.ok, record_check.open_ms, record_check.read_ms,
               record_check.write_ms, record_check.error_class, left(record_check.error, 500))
       ON CONFLICT ON CONSTRAINT relay_check_pkey DO NOTHING;
       INSERT INTO bigbrotr.relay_monitor AS m (relay_id) VALUES (record_check.relay_id) ON CONFLICT ON CONSTRAINT relay_monitor_pkey DO NOTHING;
@@ -96,52 +100,93 @@ CREATE FUNCTION bigbrotr.record_check(
       SELECT * INTO STRICT relay FROM bigbrotr.relay AS r WHERE r.id = record_check.relay_id;
 
       IF record_check.ok THEN
-        UPDATE bigbrotr.relay_monitor AS m
-        SET failures = 0, leased_until = NULL, next_check_at = now() + jitter * pause,
-            last_ok_at = GREATEST(m.last_ok_at, to_timestamp(record_check.checked_at))
-        WHERE m.relay_id = record_check.relay_id;
+        monitor.failures := 0;
+        monitor.last_ok_at := GREATEST(monitor.last_ok_at, seen);
         IF relay.state = 'dead' THEN
           UPDATE bigbrotr.relay AS r SET state = 'active' WHERE r.id = record_check.relay_id AND r.state = 'dead';
           -- The synchronizer need not sit out the pause it had come to.
           UPDATE bigbrotr.relay_sync AS s SET next_attempt_at = now(), queue_at = now() WHERE s.relay_id = record_check.relay_id AND s.next_attempt_at > now();
         END IF;
-        RETURN;
+      ELSE
+        monitor.failures := monitor.failures + 1;
+        silence := seen - COALESCE(monitor.last_ok_at, relay.discovered_at);
+        IF silence >= week AND monitor.failures >= 5 THEN
+          UPDATE bigbrotr.relay AS r SET state = 'dead' WHERE r.id = record_check.relay_id AND r.state = 'active';
+          -- A seventh of the silence: daily at first, weekly after seven weeks.
+          pause := GREATEST(pause, LEAST(silence / 7, week));
+        ELSE
+          -- Soon again at first: most failures are a hiccup of the way there.
+          pause := LEAST(pause, COALESCE(('{1 minute,5 minutes,15 minutes}'::interval[])[monitor.failures], pause));
+        END IF;
       END IF;
 
-      monitor.failures := monitor.failures + 1;
-      silence := to_timestamp(record_check.checked_at) - COALESCE(monitor.last_ok_at, relay.discovered_at);
-      IF silence >= week AND monitor.failures >= 5 THEN
-        UPDATE bigbrotr.relay AS r SET state = 'dead' WHERE r.id = record_check.relay_id AND r.state = 'active';
-        -- A seventh of the silence: daily at first, weekly after seven weeks.
-        pause := GREATEST(pause, LEAST(silence / 7, week));
-      ELSE
-        -- Soon again at first: most failures are a hiccup of the way there.
-        pause := LEAST(pause, COALESCE(('{1 minute,5 minutes,15 minutes}'::interval[])[monitor.failures], pause));
+      -- What is told after a newer check was is a measurement and no news.
+      is_news := COALESCE(seen > monitor.last_check_at, true);
+      IF is_news THEN
+        IF monitor.online IS DISTINCT FROM record_check.ok OR seen > monitor.expected_by THEN
+          PERFORM bigbrotr.record_outcome(
+            record_check.relay_id, seen, record_check.ok, record_check.error_class, left(record_check.error, 500), monitor);
+        END IF;
+        IF monitor.online IS DISTINCT FROM record_check.ok THEN
+          monitor.online := record_check.ok;
+          monitor.online_since := seen;
+        END IF;
+        monitor.last_check_at := seen;
+        monitor.expected_by := seen + pause + grace;
+        IF monitor.online_since <= seen - week THEN
+          monitor.uptime_7d := record_check.ok::integer;
+        ELSE
+          SELECT COALESCE(sum(k.seconds) FILTER (WHERE k.online), 0) / NULLIF(sum(k.seconds), 0) INTO monitor.uptime_7d
+          FROM (
+            SELECT p.online, EXTRACT(epoch FROM COALESCE(p.until, seen) - GREATEST(p.since, seen - week))::double precision AS seconds
+            FROM bigbrotr.relay_period AS p
+            WHERE p.relay_id = record_check.relay_id AND COALESCE(p.until, seen) > seen - week
+          ) AS k;
+        END IF;
       END IF;
       UPDATE bigbrotr.relay_monitor AS m
-      SET failures = monitor.failures, leased_until = NULL, next_check_at = now() + jitter * pause
+      SET failures = monitor.failures, leased_until = NULL, next_check_at = now() + jitter * pause, last_ok_at = monitor.last_ok_at,
+          online = monitor.online, online_since = monitor.online_since, last_check_at = monitor.last_check_at,
+          expected_by = monitor.expected_by, uptime_7d = monitor.uptime_7d
       WHERE m.relay_id = record_check.relay_id;
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.record_check(integer, double precision, boolean, real, real, real, text, text, integer) IS
-  'Internal: a finished check (checked_at in unix seconds): its row, the state of the relay (dead after a week of silence and five failures) and when it is due again.';
+  'Internal: a finished check (checked_at in unix seconds): its row, the history of the relay, its state (dead after a week of silence and five failures) and when it is due again.';
 
+-- Caches count a TTL down, so a document that differs in nothing else is the same; its run shows the highest TTL seen, the
+-- nearest to what the zone says.
 CREATE FUNCTION bigbrotr.record_metadata(relay_id integer, type text, id bytea, data text, seen_at double precision) RETURNS void
   LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
   AS $$
     DECLARE
-      newest bigbrotr.relay_metadata;
-      seen   timestamptz := to_timestamp(record_metadata.seen_at);
+      kind     constant bigbrotr.metadata_type := record_metadata.type::bigbrotr.metadata_type;
+      document constant jsonb := record_metadata.data::jsonb;
+      newest   bigbrotr.relay_metadata;
+      known    jsonb;
+      seen     timestamptz := to_timestamp(record_metadata.seen_at);
+      shown    bytea := record_metadata.id;
+      is_same  boolean;
     BEGIN
       -- A check whose lease ran out may still report while the next one does: one after the other.
       PERFORM FROM bigbrotr.relay_monitor AS m WHERE m.relay_id = record_metadata.relay_id FOR UPDATE;
       SELECT * INTO newest
       FROM bigbrotr.relay_metadata AS m
-      WHERE m.relay_id = record_metadata.relay_id AND m.type = record_metadata.type::bigbrotr.metadata_type
+      WHERE m.relay_id = record_metadata.relay_id AND m.type = kind
       ORDER BY m.first_seen_at DESC
       LIMIT 1
       FOR UPDATE;
-      IF newest.metadata_id = record_metadata.id THEN
+      is_same := COALESCE(newest.metadata_id = record_metadata.id, false);
+      IF kind = 'nip66_dns' AND NOT is_same AND newest.metadata_id IS NOT NULL AND jsonb_typeof(document) = 'object' THEN
+        SELECT m.data INTO known FROM bigbrotr.metadata AS m WHERE m.id = newest.metadata_id AND m.type = kind;
+        IF jsonb_typeof(known) = 'object' AND known - 'ttl' = document - 'ttl' THEN
+          is_same := true;
+          IF COALESCE(bigbrotr.json_number(document -> 'ttl') <= bigbrotr.json_number(known -> 'ttl'), NOT document ? 'ttl') THEN
+            shown := newest.metadata_id;
+          END IF;
+        END IF;
+      END IF;
+      IF is_same AND shown = newest.metadata_id THEN
         UPDATE bigbrotr.relay_metadata AS m
         SET last_seen_at = seen
         WHERE m.relay_id = newest.relay_id AND m.type = newest.type AND m.first_seen_at = newest.first_seen_at AND m.last_seen_at < seen;
@@ -149,13 +194,22 @@ CREATE FUNCTION bigbrotr.record_metadata(relay_id integer, type text, id bytea, 
       END IF;
       -- An update that changes nothing, but locks the row: maintain() cannot take an unreferenced document away under us.
       INSERT INTO bigbrotr.metadata AS m (id, type, data)
-      VALUES (record_metadata.id, record_metadata.type::bigbrotr.metadata_type, record_metadata.data::jsonb)
+      VALUES (record_metadata.id, kind, document)
       ON CONFLICT ON CONSTRAINT metadata_pkey DO UPDATE SET data = m.data;
+      IF is_same THEN
+        UPDATE bigbrotr.relay_metadata AS m
+        SET metadata_id = shown, last_seen_at = GREATEST(m.last_seen_at, seen)
+        WHERE m.relay_id = newest.relay_id AND m.type = newest.type AND m.first_seen_at = newest.first_seen_at;
+        RETURN;
+      END IF;
       -- A clock that was set back must not put a new run before the last one.
       seen := GREATEST(seen, newest.last_seen_at + interval '1 microsecond');
       INSERT INTO bigbrotr.relay_metadata (relay_id, type, metadata_id, first_seen_at, last_seen_at)
-      VALUES (record_metadata.relay_id, record_metadata.type::bigbrotr.metadata_type, record_metadata.id, seen, seen);
+      VALUES (record_metadata.relay_id, kind, record_metadata.id, seen, seen);
+      IF newest.metadata_id IS NOT NULL THEN
+        PERFORM bigbrotr.record_changes(record_metadata.relay_id, kind, seen, newest.metadata_id, record_metadata.id);
+      END IF;
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.record_metadata(integer, text, bytea, text, double precision) IS
-  'Internal: a relay gave this document (id: its content hash) at seen_at, unix seconds. Extends the newest run if it is the same document, else begins a run.';
+  'Internal: a relay gave this document (id: its content hash) at seen_at, unix seconds. Extends the newest run if it is the same document (of DNS: but for its TTL), else begins a run and notes what changed.';

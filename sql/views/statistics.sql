@@ -13,26 +13,6 @@ CREATE FUNCTION bigbrotr.kind_category(kind integer) RETURNS text
 COMMENT ON FUNCTION bigbrotr.kind_category(integer) IS
   'Class of a kind (NIP-01): regular, replaceable, ephemeral or addressable. Kinds no range names count as regular.';
 
-CREATE FUNCTION bigbrotr.json_string(document jsonb, member text) RETURNS text
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE
-  AS $$ SELECT CASE WHEN pg_catalog.jsonb_typeof(document OPERATOR(pg_catalog.->) member) OPERATOR(pg_catalog.=) 'string'
-                    THEN document OPERATOR(pg_catalog.->>) member END $$;
-COMMENT ON FUNCTION bigbrotr.json_string(jsonb, text) IS 'Internal: a member of a JSON object if it is a string, else NULL.';
-
-CREATE FUNCTION bigbrotr.nip_numbers(supported_nips jsonb) RETURNS integer[]
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$
-    SELECT array_agg(DISTINCT n.nip ORDER BY n.nip)
-    FROM (
-      SELECT substring(v.value #>> '{}' FROM '^\s*(0*[0-9]{1,9})(?:\.0*)?\s*$')::integer AS nip
-      FROM jsonb_path_query(supported_nips, 'lax $[*]') AS v(value)
-      WHERE jsonb_typeof(v.value) IN ('number', 'string')
-    ) AS n
-    WHERE n.nip IS NOT NULL
-  $$;
-COMMENT ON FUNCTION bigbrotr.nip_numbers(jsonb) IS
-  'Internal: the numbers of a supported_nips member, ascending, each once. Numbers as strings and a lone number are understood, the rest is left out; NULL if nothing is left.';
-
 CREATE VIEW bigbrotr.relay_metadata_latest AS
 SELECT r.url AS relay_url, t.type AS metadata_type, l.last_seen_at AS generated_at, l.metadata_id, m.data
 FROM bigbrotr.relay AS r

@@ -5,57 +5,48 @@ SELECT
   r.url,
   r.network,
   r.state,
-  c.ok AS online,
-  c.checked_at,
-  c.open_ms AS rtt_open_ms,
-  c.read_ms AS rtt_read_ms,
-  c.write_ms AS rtt_write_ms,
-  bigbrotr.json_string(i.data, 'name') AS name,
-  bigbrotr.json_string(i.data, 'software') AS software,
-  bigbrotr.json_string(i.data, 'version') AS version,
-  bigbrotr.nip_numbers(i.data -> 'supported_nips') AS supported_nips,
-  bigbrotr.json_string(g.data, 'country') AS country,
-  h.event_count,
-  v.coverage,
-  CASE WHEN NOT c.ok THEN COALESCE(pg_catalog.concat_ws(': ', c.error_class, c.error), 'failed') ELSE y.last_error END AS last_error,
-  r.discovered_at
+  l.ok AS online,
+  l.checked_at,
+  l.open_ms AS rtt_open_ms,
+  l.read_ms AS rtt_read_ms,
+  l.write_ms AS rtt_write_ms,
+  l.name,
+  l.software,
+  l.version,
+  l.supported_nips,
+  l.country,
+  COALESCE(h.event_count, 0) AS event_count,
+  CASE WHEN y.horizon > f.since THEN (
+    SELECT COALESCE(pg_catalog.sum(pg_catalog.upper(p.part)::numeric - pg_catalog.lower(p.part)::numeric), 0)::double precision
+           / (y.horizon::numeric - f.since::numeric)::double precision
+    FROM pg_catalog.unnest(k.ranges * pg_catalog.int8multirange(pg_catalog.int8range(f.since, GREATEST(f.since, y.horizon)))) AS p(part)
+  ) END AS coverage,
+  CASE WHEN NOT l.ok THEN COALESCE(NULLIF(pg_catalog.concat_ws(': ', l.error_class, l.error), ''), 'failed') ELSE y.last_error END AS last_error,
+  r.discovered_at,
+  l.error_class,
+  m.failures,
+  m.last_ok_at,
+  m.online_since,
+  m.uptime_7d,
+  m.next_check_at,
+  l.auth_required,
+  l.payment_required,
+  l.restricted_writes,
+  l.ssl_valid,
+  l.ssl_expires_at,
+  l.city,
+  l.asn,
+  l.asn_org,
+  y.last_synced_at,
+  y.live_since
 FROM bigbrotr.relay AS r
+LEFT JOIN bigbrotr.relay_latest AS l ON l.relay_id = r.id
+LEFT JOIN bigbrotr.relay_monitor AS m ON m.relay_id = r.id
+LEFT JOIN bigbrotr.relay_holding AS h ON h.relay_id = r.id
 LEFT JOIN bigbrotr.relay_sync AS y ON y.relay_id = r.id
-LEFT JOIN LATERAL (
-  SELECT x.ok, x.checked_at, x.open_ms, x.read_ms, x.write_ms, x.error_class, x.error
-  FROM bigbrotr.relay_check AS x
-  WHERE x.relay_id = r.id
-  ORDER BY x.checked_at DESC
-  LIMIT 1
-) AS c ON true
-LEFT JOIN LATERAL (
-  SELECT m.data
-  FROM bigbrotr.relay_metadata AS x
-  JOIN bigbrotr.metadata AS m ON m.id = x.metadata_id AND m.type = x.type
-  WHERE x.relay_id = r.id AND x.type = 'nip11_info'
-  ORDER BY x.first_seen_at DESC
-  LIMIT 1
-) AS i ON true
-LEFT JOIN LATERAL (
-  SELECT m.data
-  FROM bigbrotr.relay_metadata AS x
-  JOIN bigbrotr.metadata AS m ON m.id = x.metadata_id AND m.type = x.type
-  WHERE x.relay_id = r.id AND x.type = 'nip66_geo'
-  ORDER BY x.first_seen_at DESC
-  LIMIT 1
-) AS g ON true
-CROSS JOIN LATERAL (
-  SELECT COALESCE(pg_catalog.sum(s.n), 0)::bigint AS event_count FROM bigbrotr.sighting AS s WHERE s.relay_id = r.id
-) AS h
 -- The sub-select makes it one hash a query, not one a relay.
 CROSS JOIN (SELECT bigbrotr.sync_filter_hash() AS filter_hash, bigbrotr.sync_since() AS since OFFSET 0) AS f
-LEFT JOIN LATERAL (
-  SELECT COALESCE(pg_catalog.sum(pg_catalog.upper(p.part)::numeric - pg_catalog.lower(p.part)::numeric), 0)::double precision
-         / (y.horizon::numeric - f.since::numeric)::double precision AS coverage
-  FROM bigbrotr.coverage AS k
-  CROSS JOIN LATERAL pg_catalog.unnest(k.ranges * pg_catalog.int8multirange(pg_catalog.int8range(f.since, GREATEST(f.since, y.horizon)))) AS p(part)
-  WHERE k.relay_id = r.id AND k.filter_hash = f.filter_hash AND k.state = 'complete'
-) AS v ON y.horizon > f.since;
+LEFT JOIN bigbrotr.coverage AS k ON k.relay_id = r.id AND k.filter_hash = f.filter_hash AND k.state = 'complete';
 COMMENT ON VIEW bigbrotr.relay_status IS 'Each relay in one row: whether it is there, what it is, what of it is archived.';
 COMMENT ON COLUMN bigbrotr.relay_status.url IS 'Canonical key.';
 COMMENT ON COLUMN bigbrotr.relay_status.network IS 'Network the host belongs to.';
@@ -75,6 +66,22 @@ COMMENT ON COLUMN bigbrotr.relay_status.coverage IS
   'Share, 0 to 1, of created_at from bigbrotr.sync_since to where its last pass ended that is known complete for bigbrotr.sync_filter; NULL: never synchronized.';
 COMMENT ON COLUMN bigbrotr.relay_status.last_error IS 'Why the last check failed; if it did not, why the last pass of the synchronizer did; NULL: neither.';
 COMMENT ON COLUMN bigbrotr.relay_status.discovered_at IS 'When it first answered us.';
+COMMENT ON COLUMN bigbrotr.relay_status.error_class IS 'Class of the last check''s failure: dns, tcp, tls, http, …; NULL: it was good.';
+COMMENT ON COLUMN bigbrotr.relay_status.failures IS 'Checks that failed since the last good one.';
+COMMENT ON COLUMN bigbrotr.relay_status.last_ok_at IS 'The last good check.';
+COMMENT ON COLUMN bigbrotr.relay_status.online_since IS 'Since when it is online or, if it is not, offline: the first check that found it so.';
+COMMENT ON COLUMN bigbrotr.relay_status.uptime_7d IS 'Share, 0 to 1, of the 7 days before the last check that it was up; relay_uptime has more.';
+COMMENT ON COLUMN bigbrotr.relay_status.next_check_at IS 'When it is checked again.';
+COMMENT ON COLUMN bigbrotr.relay_status.auth_required IS 'By its newest NIP-11 document.';
+COMMENT ON COLUMN bigbrotr.relay_status.payment_required IS 'By its newest NIP-11 document.';
+COMMENT ON COLUMN bigbrotr.relay_status.restricted_writes IS 'By its newest NIP-11 document.';
+COMMENT ON COLUMN bigbrotr.relay_status.ssl_valid IS 'Whether its newest certificate would be trusted; NULL: none seen.';
+COMMENT ON COLUMN bigbrotr.relay_status.ssl_expires_at IS 'When that certificate expires.';
+COMMENT ON COLUMN bigbrotr.relay_status.city IS 'By its newest nip66_geo document.';
+COMMENT ON COLUMN bigbrotr.relay_status.asn IS 'Autonomous system of its address, by its newest nip66_net document.';
+COMMENT ON COLUMN bigbrotr.relay_status.asn_org IS 'Who runs that.';
+COMMENT ON COLUMN bigbrotr.relay_status.last_synced_at IS 'When it was last known to have nothing more to archive; NULL: never.';
+COMMENT ON COLUMN bigbrotr.relay_status.live_since IS 'Since when what arrives there is archived at once; NULL: it is not.';
 
 CREATE VIEW bigbrotr.coverage_gap AS
 SELECT

@@ -23,6 +23,12 @@ async fn contents(client: &Client) -> Vec<(&'static str, Vec<String>)> {
         ("metadata", "SELECT * FROM bigbrotr.metadata ORDER BY id, type"),
         ("runs of documents", "SELECT * FROM bigbrotr.relay_metadata ORDER BY 1, 2, 4"),
         ("checks", "SELECT * FROM bigbrotr.relay_check ORDER BY 1, 2"),
+        ("changes", "SELECT * FROM bigbrotr.relay_change ORDER BY id"),
+        ("up and down", "SELECT * FROM bigbrotr.relay_period ORDER BY 1, 2"),
+        ("newest checks and documents", "SELECT * FROM bigbrotr.relay_latest ORDER BY 1"),
+        ("event counts", "SELECT * FROM bigbrotr.relay_holding ORDER BY 1"),
+        ("the monitor's notes", "SELECT * FROM bigbrotr.relay_monitor ORDER BY 1"),
+        ("status", "SELECT * FROM bigbrotr.relay_status ORDER BY url"),
         ("deletions", "SELECT * FROM bigbrotr.deletion ORDER BY 1, 2"),
         ("blocks", "SELECT * FROM bigbrotr.block ORDER BY 1"),
         ("API sources", "SELECT * FROM bigbrotr.api_source ORDER BY 1"),
@@ -57,11 +63,13 @@ async fn fill(client: &Client) {
              SELECT bigbrotr.name_candidates('{wss://a.com,wss://b.com}', 'event', '{1,2}', '{1,2,2}', '{5,3,7}', '{1,2}', '{1,1}', 1);
              SELECT bigbrotr.cover(1, bigbrotr.sync_filter_hash(), ARRAY['complete', 'timeout'], ARRAY['{[0,1700000000)}', '{[1700000000,1700000100)}']);
              SELECT bigbrotr.record_metadata(1, 'nip11_info', bigbrotr.content_hash('{\"name\": \"x\"}'), '{\"name\": \"x\"}', 1700000000);
+             SELECT bigbrotr.record_metadata(1, 'nip11_info', bigbrotr.content_hash('{\"name\": \"y\"}'), '{\"name\": \"y\"}', 1700000060);
              SELECT bigbrotr.record_check(1, 1700000000, true, 1.5, 2.5, NULL, NULL, NULL, 60);
              SELECT bigbrotr.open_publishing('{wss://nos.lol}', '{f}', '{10166}');
              SELECT bigbrotr.record_publications('\\x01', '{10166,30166}', '{\"\",wss://relay.damus.io/}', '{0,1}',
                '{\"\\\\x02\",\"\\\\x03\"}', '{1700000000,1700000001}', '{\"\",\"\"}', '{\"\",\"\"}', '{1700000000000000,1}', '{f,t}', '{\"{}\",\"{}\"}');
              SELECT bigbrotr.record_publication_results('wss://nos.lol', '{10166}', '{\"\"}', '{\"\\\\x02\"}', '{0}', '{blocked}', '{1}');
+             SELECT bigbrotr.record_check(1, 1700000060, false, NULL, NULL, NULL, 'tcp', 'refused', 60);
              SELECT bigbrotr.record_cycle('finder', 1700000000, true, 3, '{\"events\": 3}', NULL);
              SELECT bigbrotr.finder_advance(5);
              INSERT INTO bigbrotr.block VALUES ('wss://bad.%', 'spam');

@@ -112,6 +112,12 @@ const JSON_CALLS: &[(&str, bool)] = &[
     ("bigbrotr.d_tag($1)", false),
     ("bigbrotr.expiration($1)", false),
     ("bigbrotr.nip_numbers($1)", false),
+    ("bigbrotr.typed_document('nip11_info', $1)", false),
+    ("bigbrotr.typed_document('nip66_ssl', $1)", false),
+    ("bigbrotr.typed_document('nip66_dns', $1)", false),
+    ("bigbrotr.typed_document('nip66_geo', $1)", false),
+    ("bigbrotr.typed_document('nip66_net', $1)", false),
+    ("bigbrotr.typed_document('nip66_http', $1)", false),
 ];
 
 #[tokio::test]

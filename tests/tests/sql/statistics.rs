@@ -143,7 +143,7 @@ async fn columns_of_the_statistics_are_those_of_the_contract() {
         ),
         (
             "relay_status",
-            "url,network,state,online,checked_at,rtt_open_ms,rtt_read_ms,rtt_write_ms,name,software,version,supported_nips,country,event_count,coverage,last_error,discovered_at",
+            "url,network,state,online,checked_at,rtt_open_ms,rtt_read_ms,rtt_write_ms,name,software,version,supported_nips,country,event_count,coverage,last_error,discovered_at,error_class,failures,last_ok_at,online_since,uptime_7d,next_check_at,auth_required,payment_required,restricted_writes,ssl_valid,ssl_expires_at,city,asn,asn_org,last_synced_at,live_since",
         ),
     ] {
         let sql = format!(
