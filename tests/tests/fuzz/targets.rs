@@ -83,7 +83,6 @@ fn message(input: &[u8]) {
 fn information(input: &[u8]) {
     let text = lossy(input);
     let _ = nip11::RelayInformation::parse(&text);
-    let _ = nip11::nip_numbers(&text);
     let _ = nip66::check_profile(&text);
     if let document::Body::Document { data, .. } = document::read(input) {
         let again = Document::from_json(&data).expect("canonical JSON is JSON");
