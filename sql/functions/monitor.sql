@@ -161,7 +161,9 @@ CREATE FUNCTION bigbrotr.record_metadata(relay_id integer, type text, id bytea, 
   AS $$
     DECLARE
       kind     constant bigbrotr.metadata_type := record_metadata.type::bigbrotr.metadata_type;
-      document constant jsonb := record_metadata.data::jsonb;
+      -- A relay whose document differs at every check keeps as many: weeks of them.
+      most     constant integer := 1000;
+      document jsonb;
       newest   bigbrotr.relay_metadata;
       known    jsonb;
       seen     timestamptz := to_timestamp(record_metadata.seen_at);
@@ -177,6 +179,9 @@ CREATE FUNCTION bigbrotr.record_metadata(relay_id integer, type text, id bytea, 
       LIMIT 1
       FOR UPDATE;
       is_same := COALESCE(newest.metadata_id = record_metadata.id, false);
+      IF NOT is_same THEN
+        document := record_metadata.data::jsonb;
+      END IF;
       IF kind = 'nip66_dns' AND NOT is_same AND newest.metadata_id IS NOT NULL AND jsonb_typeof(document) = 'object' THEN
         SELECT m.data INTO known FROM bigbrotr.metadata AS m WHERE m.id = newest.metadata_id AND m.type = kind;
         IF jsonb_typeof(known) = 'object' AND known - 'ttl' = document - 'ttl' THEN
@@ -208,8 +213,14 @@ CREATE FUNCTION bigbrotr.record_metadata(relay_id integer, type text, id bytea, 
       VALUES (record_metadata.relay_id, kind, record_metadata.id, seen, seen);
       IF newest.metadata_id IS NOT NULL THEN
         PERFORM bigbrotr.record_changes(record_metadata.relay_id, kind, seen, newest.metadata_id, record_metadata.id);
+        DELETE FROM bigbrotr.relay_metadata AS m
+        WHERE m.relay_id = record_metadata.relay_id AND m.type = kind
+          AND m.first_seen_at <= (
+            SELECT k.first_seen_at FROM bigbrotr.relay_metadata AS k
+            WHERE k.relay_id = record_metadata.relay_id AND k.type = kind
+            ORDER BY k.first_seen_at DESC OFFSET most LIMIT 1);
       END IF;
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.record_metadata(integer, text, bytea, text, double precision) IS
-  'Internal: a relay gave this document (id: its content hash) at seen_at, unix seconds. Extends the newest run if it is the same document (of DNS: but for its TTL), else begins a run and notes what changed.';
+  'Internal: a relay gave this document (id: its content hash) at seen_at, unix seconds. Extends the newest run if it is the same document (of DNS: but for its TTL), else begins a run, notes what changed, and keeps the newest thousand runs.';

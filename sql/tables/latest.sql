@@ -23,7 +23,7 @@ CREATE TABLE bigbrotr.relay_latest (
   asn_org           text,
   ssl_valid         boolean,
   ssl_expires_at    timestamptz
-);
+) WITH (fillfactor = 70);
 COMMENT ON TABLE bigbrotr.relay_latest IS
   'The newest check of each relay and what its newest documents say, for relay_status. Follows relay_check, relay_metadata and metadata by triggers; made anew at a restore.';
 COMMENT ON COLUMN bigbrotr.relay_latest.relay_id IS 'relay.id.';
@@ -52,7 +52,7 @@ COMMENT ON COLUMN bigbrotr.relay_latest.ssl_expires_at IS 'relay_certificate.not
 CREATE TABLE bigbrotr.relay_holding (
   relay_id    integer PRIMARY KEY,
   event_count bigint  NOT NULL
-);
+) WITH (fillfactor = 50);
 COMMENT ON TABLE bigbrotr.relay_holding IS
   'How many events each relay was seen to hold: the sum of sighting.n, which it follows by triggers; made anew at a restore.';
 COMMENT ON COLUMN bigbrotr.relay_holding.relay_id IS 'relay.id.';

@@ -4,7 +4,7 @@ CREATE VIEW bigbrotr.relay_changelog AS
 SELECT r.url AS relay_url, c.changed_at, c.what, c.old OPERATOR(pg_catalog.#>>) '{}' AS old, c.new OPERATOR(pg_catalog.#>>) '{}' AS new, c.id
 FROM bigbrotr.relay_change AS c
 JOIN bigbrotr.relay AS r ON r.id = c.relay_id;
-COMMENT ON VIEW bigbrotr.relay_changelog IS 'What became different at which relay. What is first seen is no change; what changes to and fro is told twice a day at most.';
+COMMENT ON VIEW bigbrotr.relay_changelog IS 'What became different at which relay. What is first seen is no change; what changes to and fro, or all the time, is told a few times a day.';
 COMMENT ON COLUMN bigbrotr.relay_changelog.relay_url IS 'relay.url.';
 COMMENT ON COLUMN bigbrotr.relay_changelog.changed_at IS 'The check that showed it; for dead, revived, blocked and unblocked when the state was set.';
 COMMENT ON COLUMN bigbrotr.relay_changelog.what IS

@@ -288,9 +288,8 @@ COMMENT ON COLUMN bigbrotr.relay_software_counts.relay_count IS 'Relays, in any 
 
 CREATE VIEW bigbrotr.supported_nip_counts AS
 SELECT n.nip, pg_catalog.count(*) AS relay_count
-FROM bigbrotr.relay_metadata_latest AS m
-CROSS JOIN LATERAL pg_catalog.unnest(bigbrotr.nip_numbers(m.data -> 'supported_nips')) AS n(nip)
-WHERE m.metadata_type = 'nip11_info'
+FROM bigbrotr.relay_latest AS l
+CROSS JOIN LATERAL pg_catalog.unnest(l.supported_nips) AS n(nip)
 GROUP BY n.nip;
 COMMENT ON VIEW bigbrotr.supported_nip_counts IS 'How many relays claim each NIP, by their newest NIP-11 document.';
 COMMENT ON COLUMN bigbrotr.supported_nip_counts.nip IS 'Number of the NIP.';

@@ -154,6 +154,23 @@ async fn machines_that_take_turns_are_told_twice_a_day() {
 }
 
 #[tokio::test]
+async fn a_document_that_differs_each_time_takes_no_more_than_its_share() {
+    let (_, client) = database().await;
+    let relay = add_relay(&client, "wss://a.com").await;
+    let sql = format!(
+        "SELECT bigbrotr.record_metadata({relay}, 'nip11_info', sha256(n::text::bytea), jsonb_build_object('name', n)::text, {T} + n * 60),
+                bigbrotr.record_metadata({relay}, 'nip66_http', sha256(n::text::bytea), jsonb_build_object('server', n::text)::text, {T} + n * 60)
+         FROM generate_series(1, 1200) AS n ORDER BY n"
+    );
+    client.batch_execute(&sql).await.expect("recorded");
+    let runs = "SELECT type, count(*), bool_and(first_seen_at > to_timestamp(1700000000 + 200 * 60)) FROM bigbrotr.relay_metadata GROUP BY 1 ORDER BY 1";
+    assert_eq!(rows(&client, runs).await, ["nip11_info|1000|t", "nip66_http|1000|t"]);
+    assert_eq!(changes(&client).await.len(), 8);
+    text(&client, "SELECT bigbrotr.maintain(1000000000, 1, 100000)").await;
+    assert_eq!(text(&client, "SELECT count(*) FROM bigbrotr.metadata").await.as_deref(), Some("2000"));
+}
+
+#[tokio::test]
 async fn times_up_and_down_are_exact_and_weighted_by_time() {
     let (_, client) = database().await;
     let relay = add_relay(&client, "wss://a.com").await;
