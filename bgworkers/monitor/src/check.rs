@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bigbrotr_core::memory::MemoryBudget;
 use bigbrotr_models::RelayUrl;
-use bigbrotr_utils::{HostLimits, HttpRequest};
+use bigbrotr_utils::{Connection, HostLimits, HttpRequest};
 
 use crate::document::{self, Body};
 use crate::reading::{self, Failure, Reading};
@@ -78,27 +78,37 @@ pub async fn check(
         return Outcome { relay_id, checked_at, found: None };
     }
     memory.ready().await;
-    let found = parts(&url, settings, limits, memory).await;
+    let (found, connection) = parts(&url, settings, limits, memory).await;
     drop(slot);
+    // A goodbye takes as long as the way there and back: another relay has the slot meanwhile. Not the host's connection.
+    if let Some(connection) = connection {
+        connection.close().await;
+    }
     Outcome { relay_id, checked_at, found: Some(found) }
 }
 
 /// Both parts at once if the host has a second connection to give, else one after the other over the first.
-async fn parts(url: &RelayUrl, settings: &Settings, limits: &HostLimits, memory: &MemoryBudget) -> Found {
-    if !settings.nip11 {
-        return Found { reading: Some(reading::measure(url, settings, memory).await), info: None };
-    }
+async fn parts(
+    url: &RelayUrl,
+    settings: &Settings,
+    limits: &HostLimits,
+    memory: &MemoryBudget,
+) -> (Found, Option<Connection>) {
     if !settings.rtt {
-        return Found { reading: None, info: Some(info(url, settings).await) };
+        return (Found { reading: None, info: Some(info(url, settings).await) }, None);
     }
     let mut measuring = std::pin::pin!(reading::measure(url, settings, memory));
+    if !settings.nip11 {
+        let (reading, connection) = measuring.await;
+        return (Found { reading: Some(reading), info: None }, connection);
+    }
     let mut second = std::pin::pin!(limits.acquire(url));
-    let (reading, info) = tokio::select! {
+    let ((reading, connection), info) = tokio::select! {
         biased;
         _permit = &mut second => tokio::join!(measuring, info(url, settings)),
-        reading = &mut measuring => (reading, info(url, settings).await),
+        measured = &mut measuring => (measured, info(url, settings).await),
     };
-    Found { reading: Some(reading), info: Some(info) }
+    (Found { reading: Some(reading), info: Some(info) }, connection)
 }
 
 async fn info(url: &RelayUrl, settings: &Settings) -> Info {

@@ -50,10 +50,13 @@ impl From<&DialError> for Failure {
     }
 }
 
+/// What was measured, and the connection of a relay that answered: whoever has it says goodbye.
+pub type Measured = (Reading, Option<Connection>);
+
 /// Measures a relay. Takes at most the connect and request time-outs, twice if its newest event is a large one.
-pub async fn measure(url: &RelayUrl, settings: &Settings, memory: &MemoryBudget) -> Reading {
+pub async fn measure(url: &RelayUrl, settings: &Settings, memory: &MemoryBudget) -> Measured {
     let first = attempt(&settings.dialer, url, settings.request_timeout, memory).await;
-    if first.failure.as_ref().is_none_or(|failure| failure.class != "oversize") {
+    if first.0.failure.as_ref().is_none_or(|failure| failure.class != "oversize") {
         return first;
     }
     // Follow lists beyond the small cap exist; they must not make a relay look dead.
@@ -63,10 +66,10 @@ pub async fn measure(url: &RelayUrl, settings: &Settings, memory: &MemoryBudget)
     }
 }
 
-async fn attempt(dialer: &Dialer, url: &RelayUrl, limit: Duration, memory: &MemoryBudget) -> Reading {
+async fn attempt(dialer: &Dialer, url: &RelayUrl, limit: Duration, memory: &MemoryBudget) -> Measured {
     let (mut connection, info) = match dialer.connect(url).await {
         Ok(opened) => opened,
-        Err(error) => return Reading { failure: Some(Failure::from(&error)), ..Reading::default() },
+        Err(error) => return (Reading { failure: Some(Failure::from(&error)), ..Reading::default() }, None),
     };
     let mut reading = Reading { open_ms: Some(millis(info.open)), ..Reading::default() };
     // Unguessable: an answer with it can only be one to our question.
@@ -76,7 +79,7 @@ async fn attempt(dialer: &Dialer, url: &RelayUrl, limit: Duration, memory: &Memo
     match answer {
         Ok(Ok(())) => {
             reading.read_ms = Some(millis(asked.elapsed()));
-            connection.close().await;
+            return (reading, Some(connection));
         }
         // It speaks Nostr and will not serve us: a NOTICE or AUTH in place of an answer.
         Ok(Err(_)) | Err(_) if reading.remark.is_some() => {}
@@ -86,7 +89,7 @@ async fn attempt(dialer: &Dialer, url: &RelayUrl, limit: Duration, memory: &Memo
             reading.failure = Some(Failure::new("silence", text));
         }
     }
-    reading
+    (reading, None)
 }
 
 /// Resolves at the first EVENT, EOSE or CLOSED of our subscription. `remark` is what else the relay had to say.

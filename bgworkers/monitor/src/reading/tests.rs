@@ -5,7 +5,7 @@ async fn measure_with(answers: Answers) -> Reading {
     let relay = Relay::start(answers).await;
     let settings = Settings::new(&config());
     let url = RelayUrl::from_key(&relay.url()).expect("a key");
-    measure(&url, &settings, &MemoryBudget::unlimited()).await
+    measure(&url, &settings, &MemoryBudget::unlimited()).await.0
 }
 
 fn assert_answered(reading: &Reading) {
