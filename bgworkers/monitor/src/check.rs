@@ -106,7 +106,13 @@ async fn parts(
     let ((reading, connection), info) = tokio::select! {
         biased;
         _permit = &mut second => tokio::join!(measuring, info(url, settings)),
-        measured = &mut measuring => (measured, info(url, settings).await),
+        (reading, connection) = &mut measuring => {
+            // The host has no second one to give: this one ends first.
+            if let Some(connection) = connection {
+                connection.close().await;
+            }
+            ((reading, None), info(url, settings).await)
+        }
     };
     (Found { reading: Some(reading), info: Some(info) }, connection)
 }
