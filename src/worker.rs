@@ -300,7 +300,7 @@ impl Worker {
         let mut last_tick = Instant::now() - TICK;
         let mut last_look = Instant::now();
         loop {
-            waiter.wait(TICK);
+            let is_nudged = waiter.wait(TICK);
             signals::check_idle_interrupts();
             if reload_if_asked() {
                 let config = Arc::new(gucs::config());
@@ -329,7 +329,8 @@ impl Worker {
             if let Some(text) = outcome.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 return if text.is_empty() { Leave::Finished } else { Leave::Failed(text) };
             }
-            if last_tick.elapsed() < TICK {
+            // A session that set the latch left something in the slot.
+            if last_tick.elapsed() < TICK && !is_nudged {
                 continue;
             }
             last_tick = Instant::now();

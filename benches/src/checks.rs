@@ -42,6 +42,7 @@ pub async fn run(relays: usize) {
     let client = cluster.connect("postgres").await;
     client.batch_execute("CREATE EXTENSION bigbrotr").await.expect("created");
     let watch = Watch::worker(&cluster, &client, "monitor").await;
+    let idle = watch.descriptors();
     println!("private memory of the idle monitor: {:.1} MB", mb(watch.memory()));
 
     let urls: Vec<String> = (0..relays).map(|number| world.url(number, Host::Live)).collect();
@@ -72,14 +73,11 @@ pub async fn run(relays: usize) {
     at_least("first cycle", rate(first), RATE, "relays/s");
     at_least("median cycle", rate(walls[CYCLES / 2]), RATE, "relays/s");
     at_most("peak private memory of the monitor", mb(watch.peak()), MEMORY, "MB");
+    let listed: Vec<String> = left.iter().map(|(memory, _)| format!("{:.1}", mb(*memory))).collect();
+    println!("private memory after each, MB: {}", listed.join(" "));
     let (early, late) = (left[1], left[CYCLES - 1]);
-    println!(
-        "after cycle 2 and {CYCLES}: private memory {:.1} and {:.1} MB, descriptors {} and {}",
-        mb(early.0),
-        mb(late.0),
-        early.1,
-        late.1
-    );
+    at_most("private memory after the last cycle, of that after the second", late.0 as f64 / early.0 as f64, 1.1, "×");
+    println!("descriptors: {idle} idle, {} after the second cycle, {} after the last", early.1, late.1);
     let checks = (relays * CYCLES) as f64;
     println!("CPU: {cpu:.2} s the monitor, {all:.2} s the server with it; {:.2} ms a check", cpu * 1000.0 / checks);
     verify(&client, relays).await;

@@ -27,13 +27,15 @@ impl Waiter {
         }
     }
 
-    /// Sleeps until something happens or the time is over.
-    pub fn wait(&self, time: Duration) {
+    /// Sleeps until something happens or the time is over. True: another process set the latch.
+    pub fn wait(&self, time: Duration) -> bool {
         // SAFETY: the set is ours; the event is written by the callee.
         unsafe {
-            let mut event = std::mem::zeroed();
-            pg_sys::WaitEventSetWait(self.0, time.as_millis() as _, &mut event, 1, pg_sys::PG_WAIT_EXTENSION);
+            let mut event: pg_sys::WaitEvent = std::mem::zeroed();
+            let count =
+                pg_sys::WaitEventSetWait(self.0, time.as_millis() as _, &mut event, 1, pg_sys::PG_WAIT_EXTENSION);
             pg_sys::ResetLatch(pg_sys::MyLatch);
+            count > 0 && event.events & pg_sys::WL_LATCH_SET != 0
         }
     }
 }
