@@ -85,8 +85,10 @@ fn information(input: &[u8]) {
     let _ = nip11::RelayInformation::parse(&text);
     let _ = nip66::check_profile(&text);
     if let document::Body::Document { data, .. } = document::read(input) {
-        let again = Document::from_json(&data).expect("canonical JSON is JSON");
-        assert_eq!(again.json(), data, "the canonical form of a canonical form is itself");
+        // Not the same: U+FFFD for U+0000 may change the order of keys.
+        let shown = Document::from_json(&data).expect("canonical JSON is JSON");
+        let again = Document::from_json(shown.json()).expect("canonical JSON is JSON");
+        assert_eq!(again.json(), shown.json(), "the canonical form of a canonical form is itself");
     }
 }
 
