@@ -9,7 +9,8 @@ use tokio_postgres::Client;
 const SOON: Duration = Duration::from_secs(60);
 
 fn options(settings: &[(&str, &str)]) -> ClusterOptions {
-    let mut options = ClusterOptions::preloaded().with("bigbrotr.databases", "postgres").with("bigbrotr.finder_interval", "1");
+    let mut options =
+        ClusterOptions::preloaded().with("bigbrotr.databases", "postgres").with("bigbrotr.finder_interval", "1");
     for service in ["seeder", "validator", "monitor", "synchronizer", "refresher"] {
         options = options.with(&format!("bigbrotr.{service}_enabled"), "off");
     }
@@ -98,7 +99,8 @@ async fn no_event_is_skipped_or_counted_twice_whoever_writes_at_the_same_time() 
     assert!(kept.len() > 300 && lost.len() > 50, "{} and {}", kept.len(), lost.len());
     assert_eq!(kept.difference(&found).collect::<Vec<_>>(), Vec::<&String>::new(), "skipped");
     assert_eq!(found.difference(&kept).collect::<Vec<_>>(), Vec::<&String>::new(), "of transactions that rolled back");
-    let wrong = "SELECT count(*) FROM bigbrotr.candidate_status WHERE events <> 1 OR authors <> 1 OR sources <> '{event}'";
+    let wrong =
+        "SELECT count(*) FROM bigbrotr.candidate_status WHERE events <> 1 OR authors <> 1 OR sources <> '{event}'";
     assert_eq!(number(&client, wrong).await, 0, "an event is counted once, also when the server crashes");
 }
 
@@ -143,9 +145,21 @@ async fn floods_stay_small_and_starve_nobody() {
     }
 
     // Named again when there is room again: it comes in.
-    client.batch_execute("DELETE FROM bigbrotr.candidate_evidence WHERE domain = 'flood.com' AND url <> 'wss://n1000.flood.com'").await.expect("room");
+    client
+        .batch_execute(
+            "DELETE FROM bigbrotr.candidate_evidence WHERE domain = 'flood.com' AND url <> 'wss://n1000.flood.com'",
+        )
+        .await
+        .expect("room");
     archive(&client, 50_999, 50_999, "'again'", &names.replace("'e'", "'p'")).await;
-    cluster.wait_for(&client, "SELECT count(*) = 1 FROM bigbrotr.candidate WHERE url = 'wss://n50999.flood.com'", SOON, "what had been refused").await;
+    cluster
+        .wait_for(
+            &client,
+            "SELECT count(*) = 1 FROM bigbrotr.candidate WHERE url = 'wss://n50999.flood.com'",
+            SOON,
+            "what had been refused",
+        )
+        .await;
 }
 
 #[tokio::test]
@@ -157,7 +171,11 @@ async fn what_relay_lists_name_is_found_wherever_clients_put_it() {
     let profile = "nostr:nprofile1qqsrhuxx8l9ex335q7he0f09aej04zpazpl0ne2cgukyawd24mayt8gpp4mhxue69uhhytnc9e3k7mgpz4mhxue69uhkg6nzv9ejuumpv34kytnrdaksjlyr9p";
     let zeros = "0".repeat(64);
     let events: Vec<(u32, Vec<Vec<String>>, &str)> = vec![
-        (1, vec![tag(&["e", &zeros, "wss://e.nos.lol"]), tag(&["p", &zeros, "wss://p.nos.lol/"])], "wss://text.nos.lol"),
+        (
+            1,
+            vec![tag(&["e", &zeros, "wss://e.nos.lol"]), tag(&["p", &zeros, "wss://p.nos.lol/"])],
+            "wss://text.nos.lol",
+        ),
         (1, vec![tag(&["a", "30023:x:y", "WSS://A.nos.lol"]), tag(&["q", &zeros, "wss://q.nos.lol"])], profile),
         (3, vec![], r#"{"wss:\/\/three.nos.lol":{"read":true}}"#),
         (10002, vec![tag(&["r", "wss://nip65.nos.lol", "read"])], ""),
@@ -167,8 +185,10 @@ async fn what_relay_lists_name_is_found_wherever_clients_put_it() {
         (2, vec![], "wss://two.nos.lol"),
         (9, vec![tag(&["r", profile])], "wss://127.0.0.1 wss://no.such"),
     ];
-    let events: Vec<String> =
-        (0..).zip(&events).map(|(n, (kind, tags, content))| signed::event(&keys, *kind, 1_700_000_000 + n, tags, content)).collect();
+    let events: Vec<String> = (0..)
+        .zip(&events)
+        .map(|(n, (kind, tags, content))| signed::event(&keys, *kind, 1_700_000_000 + n, tags, content))
+        .collect();
     client.query_one("SELECT bigbrotr.event_insert($1, 'wss://relay.damus.io')", &[&events]).await.expect("inserted");
     cluster.wait_for(&client, CAUGHT_UP, SOON, "the finder's watermark").await;
     let wanted = ["a", "d", "dm", "e", "nip65", "p", "q", "three", "two"].map(|name| format!("wss://{name}.nos.lol"));

@@ -137,7 +137,10 @@ mod tests {
         assert_eq!(calls[1][6], Value::IntArray(vec![7, 7]));
         let mut named = Mentions::default();
         named.add(url(3));
-        assert_eq!(named.calls("api", 1_000)[0][2..], vec![Value::IntArray(vec![0]), empty(), empty(), empty(), empty()][..]);
+        assert_eq!(
+            named.calls("api", 1_000)[0][2..],
+            vec![Value::IntArray(vec![0]), empty(), empty(), empty(), empty()][..]
+        );
     }
 
     fn empty() -> Value {

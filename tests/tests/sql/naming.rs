@@ -40,14 +40,20 @@ async fn evidence_says_who_names_a_url_and_outlives_promotion() {
         text(&client, &name).await;
     }
     text(&client, "SELECT bigbrotr.add_candidates('{wss://a.nos.lol}', 'api')").await;
-    let status = "SELECT url, network, sources, authors, events, failures, last_error FROM bigbrotr.candidate_status ORDER BY 1";
+    let status =
+        "SELECT url, network, sources, authors, events, failures, last_error FROM bigbrotr.candidate_status ORDER BY 1";
     assert_eq!(
         rows(&client, status).await,
         ["wss://a.nos.lol|clearnet|{api,event,operator}|4|5|0|NULL", "wss://b.nos.lol|clearnet|{event}|0|2|0|NULL"]
     );
     client.batch_execute("SELECT bigbrotr.promote_candidate('wss://a.nos.lol')").await.expect("promoted");
-    text(&client, "SELECT bigbrotr.name_candidates('{wss://a.nos.lol}', 'event', '{1}', '{1}', '{8}', '{1}', '{1}', 100)").await;
-    let evidence = "SELECT url, state, sources, authors, events, first_seen_at <= last_seen_at FROM bigbrotr.relay_evidence";
+    text(
+        &client,
+        "SELECT bigbrotr.name_candidates('{wss://a.nos.lol}', 'event', '{1}', '{1}', '{8}', '{1}', '{1}', 100)",
+    )
+    .await;
+    let evidence =
+        "SELECT url, state, sources, authors, events, first_seen_at <= last_seen_at FROM bigbrotr.relay_evidence";
     assert_eq!(rows(&client, evidence).await, ["wss://a.nos.lol|active|{api,event,operator}|5|6|t"]);
     let none = "SELECT count(*) FROM bigbrotr.candidate WHERE url = 'wss://a.nos.lol'";
     assert_eq!(number(&client, none).await, 0, "a relay is no candidate again");
@@ -58,7 +64,9 @@ async fn authors_are_counted_exactly_at_first_and_estimated_later() {
     let (_, client) = database().await;
     // Evenly spread numbers, as the finder's hashes are: the first bytes of a hash.
     let hash = |n: &str| format!("('x' || substr(md5({n}::text), 1, 8))::bit(32)::integer");
-    for (authors, from, to) in [(1, 1, 1), (200, 200, 200), (255, 255, 255), (1_000, 850, 1_150), (100_000, 85_000, 115_000)] {
+    for (authors, from, to) in
+        [(1, 1, 1), (200, 200, 200), (255, 255, 255), (1_000, 850, 1_150), (100_000, 85_000, 115_000)]
+    {
         let sql = format!(
             "SELECT bigbrotr.author_count(bigbrotr.merge_author_hashes('{{}}', array_agg({})))  FROM generate_series(1, {authors}) AS n",
             hash("n")
@@ -125,7 +133,10 @@ async fn a_registrable_domain_has_so_many_whoever_names_them() {
     let below = "SELECT 'wss://r' || n || '.flood.co.uk' FROM generate_series(1, 500) AS n";
     assert_eq!(name(&client, below, "p", 10_000).await, "50 0 450 0");
     assert_eq!(name(&client, below, "p", 10_000).await, "0 0 450 0");
-    assert_eq!(rows(&client, "SELECT scope, name, refusals FROM bigbrotr.candidate_refusal").await, ["domain|flood.co.uk|900"]);
+    assert_eq!(
+        rows(&client, "SELECT scope, name, refusals FROM bigbrotr.candidate_refusal").await,
+        ["domain|flood.co.uk|900"]
+    );
     // Relays count as candidates do.
     client.batch_execute("SELECT bigbrotr.promote_candidate(url) FROM bigbrotr.candidate").await.expect("promoted");
     assert_eq!(name(&client, below, "p", 10_000).await, "0 0 450 0");
@@ -142,7 +153,10 @@ async fn a_registrable_domain_has_so_many_whoever_names_them() {
         assert_eq!(name(&client, urls, "p", 10_000).await, format!("{added} 0 {} 0", 60 - added), "{urls}");
     }
     // There is room again, and it is named again.
-    client.batch_execute("UPDATE bigbrotr.candidate_evidence SET domain = 'x' WHERE domain = 'flood.co.uk'").await.expect("room");
+    client
+        .batch_execute("UPDATE bigbrotr.candidate_evidence SET domain = 'x' WHERE domain = 'flood.co.uk'")
+        .await
+        .expect("room");
     assert_eq!(name(&client, below, "p", 10_000).await, "50 0 400 0");
 }
 
@@ -159,7 +173,10 @@ async fn those_that_many_events_name_come_in_first() {
 #[tokio::test]
 async fn a_full_table_makes_room_among_those_that_failed_most() {
     let (_, client) = database().await;
-    client.batch_execute("SET bigbrotr.max_candidates = 100; SET bigbrotr.max_candidates_per_domain = 0").await.expect("set");
+    client
+        .batch_execute("SET bigbrotr.max_candidates = 100; SET bigbrotr.max_candidates_per_domain = 0")
+        .await
+        .expect("set");
     assert_eq!(number(&client, "SELECT bigbrotr.candidate_room()").await, 100);
     let urls = "SELECT 'wss://r' || n || '.com' FROM generate_series(1, 100) AS n";
     assert_eq!(name(&client, urls, "p", 100).await, "100 0 0 0");
@@ -196,7 +213,11 @@ async fn limits_of_zero_are_none() {
 #[tokio::test]
 async fn evidence_leaves_a_day_after_the_last_thing_it_speaks_of() {
     let (_, client) = database().await;
-    text(&client, "SELECT bigbrotr.seed('{wss://candidate.com,wss://relay.com,wss://alias.com,ws://gone.com,wss://new.com}')").await;
+    text(
+        &client,
+        "SELECT bigbrotr.seed('{wss://candidate.com,wss://relay.com,wss://alias.com,ws://gone.com,wss://new.com}')",
+    )
+    .await;
     client
         .batch_execute(
             "SELECT bigbrotr.promote_candidate('wss://relay.com', 'wss://alias.com');
@@ -213,7 +234,10 @@ async fn evidence_leaves_a_day_after_the_last_thing_it_speaks_of() {
     }
     assert_eq!(deleted, 2);
     let left = "SELECT url FROM bigbrotr.candidate_evidence ORDER BY 1";
-    assert_eq!(rows(&client, left).await, ["wss://alias.com", "wss://candidate.com", "wss://new.com", "wss://relay.com"]);
+    assert_eq!(
+        rows(&client, left).await,
+        ["wss://alias.com", "wss://candidate.com", "wss://new.com", "wss://relay.com"]
+    );
     assert_eq!(rows(&client, "SELECT name FROM bigbrotr.candidate_refusal").await, ["x"]);
     assert_eq!(number(&client, "SELECT bigbrotr.expire_evidence(1000)").await, 0);
 }
@@ -226,7 +250,9 @@ async fn what_is_named_badly_or_blocked_or_twice_is_no_candidate() {
     assert_eq!(number(&client, &format!("SELECT bigbrotr.add_candidates({urls}, 'api')")).await, 1);
     assert_eq!(rows(&client, "SELECT url FROM bigbrotr.candidate_evidence").await, ["wss://a.com"]);
     for nothing in ["'{}'", "ARRAY[NULL]::text[]"] {
-        let sql = format!("SELECT n.added FROM bigbrotr.name_candidates({nothing}, 'event', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', 10) AS n");
+        let sql = format!(
+            "SELECT n.added FROM bigbrotr.name_candidates({nothing}, 'event', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', 10) AS n"
+        );
         assert_eq!(number(&client, &sql).await, 0, "{nothing}");
     }
 }
@@ -262,7 +288,10 @@ async fn api_sources_that_could_never_be_fetched_are_refused_in_words() {
 #[tokio::test]
 async fn a_failing_api_is_asked_less_and_less_often_and_at_once_when_its_row_is_changed() {
     let (_, client) = database().await;
-    client.batch_execute("INSERT INTO bigbrotr.api_source (url, \"interval\") VALUES ('https://a.com/', '6 hours')").await.expect("a source");
+    client
+        .batch_execute("INSERT INTO bigbrotr.api_source (url, \"interval\") VALUES ('https://a.com/', '6 hours')")
+        .await
+        .expect("a source");
     let claim = "SELECT count(*) FROM bigbrotr.claim_api_sources()";
     let ago = |time: &str| {
         let sql = format!("UPDATE bigbrotr.api_source SET last_fetched_at = now() - interval '{time}'");
@@ -292,7 +321,11 @@ async fn documents_of_many_shapes_yield_their_strings() {
     let (_, client) = database().await;
     for (document, path, wanted) in [
         (r#"["wss://a","wss://b",5,null]"#, "$[*]", &["wss://a", "wss://b"][..]),
-        (r#"{"relays":{"ab":["wss://a"],"cd":["wss://b","wss://c"]}}"#, "$.relays", &["ab", "cd", "wss://a", "wss://b", "wss://c"]),
+        (
+            r#"{"relays":{"ab":["wss://a"],"cd":["wss://b","wss://c"]}}"#,
+            "$.relays",
+            &["ab", "cd", "wss://a", "wss://b", "wss://c"],
+        ),
         (r#"{"relays":{"ab":["wss://a"]}}"#, "$.relays.*[*]", &["wss://a"]),
         (r#"{"wss://a":{"read":true},"wss:\/\/b":1}"#, "$", &["wss://a", "wss://b", "read"]),
         (r#"{"wss://a":1}"#, "$.keyvalue().key", &["wss://a"]),
