@@ -281,3 +281,131 @@ async fn a_worker_that_leaves_does_not_wait_for_an_api_and_it_is_made_due_again(
     finder.cycle(&context).await.unwrap();
     assert_eq!(store.0.lock().unwrap().releases, 2);
 }
+
+/// An HTTP server that does this with every connection once the request has come.
+async fn server<F, Fut>(serve: F) -> String
+where
+    F: Fn(tokio::net::TcpStream) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/relays.json", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            tokio::spawn(serve(stream));
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn hostile_apis_cost_a_time_limit_at_most() {
+    let now = Duration::ZERO;
+    let drip = |head: &'static str, every: Duration| {
+        server(move |mut stream| async move {
+            let _ = stream.write_all(head.as_bytes()).await;
+            while stream.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(every).await;
+            }
+        })
+    };
+    // A byte at a time, for ever: of the body, of the head, of a chunk.
+    let slow_body = drip("HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n", Duration::from_millis(20)).await;
+    let slow_head = drip("HTTP/1.1 200 OK\r\nX:", Duration::from_millis(20)).await;
+    let slow_chunk =
+        drip("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n", Duration::from_millis(20)).await;
+    let silent = server(|stream| async move {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        drop(stream);
+    })
+    .await;
+    let endless = server(|mut stream| async move {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n[").await;
+        while stream.write_all(&[b' '; 65_536]).await.is_ok() {}
+    })
+    .await;
+    let zipped = api("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n[]".into(), now).await;
+    let cut = api("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[\"wss://a.nos.lol\"".into(), now).await;
+    let binary = server(|mut stream| async move {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\"\xff\"").await;
+    })
+    .await;
+    let nul = api(http("200 OK", "[\"a\0b\"]"), now).await;
+    let deep = api(http("200 OK", &"[".repeat(100_000)), now).await;
+    let around = api("HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n".into(), now).await;
+    let away = api("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.2/\r\nContent-Length: 0\r\n\r\n".into(), now).await;
+    let metadata = api("HTTP/1.1 307 X\r\nLocation: http://169.254.169.254/latest\r\n\r\n".into(), now).await;
+    let file = api("HTTP/1.1 301 X\r\nLocation: file:///etc/passwd\r\n\r\n".into(), now).await;
+    let nonsense = api("SSH-2.0-OpenSSH_9.2\r\n".into(), now).await;
+    let wanted = [
+        (slow_body, "timeout: "),
+        (slow_head, "timeout: "),
+        (slow_chunk, "timeout: "),
+        (silent, "timeout: "),
+        (endless, "oversize: "),
+        (zipped, "http: encoded as gzip, which was not asked for"),
+        (cut, "tcp: connection lost"),
+        (binary, "json: not UTF-8 text"),
+        (nul, "json: not UTF-8 text"),
+        (deep, "json: nested deeper than 32 levels"),
+        (around, "http: HTTP: more than 3 redirects"),
+        (away, "http: HTTP: redirect"),
+        (metadata, "http: HTTP: redirect"),
+        (file, "http: HTTP: redirect"),
+        (nonsense, "http: "),
+    ];
+    let sources = wanted.iter().map(|(url, _)| url.clone()).collect();
+    let (context, store, _stop) = world(Tables { sources, ..Tables::default() });
+    let cycle = tokio::time::timeout(Duration::from_secs(20), async { Finder::default().cycle(&context).await });
+    let report = cycle.await.expect("four of them at a time, half a second each").unwrap();
+    let tables = store.0.lock().unwrap();
+    for (url, reason) in &wanted {
+        let error = tables.done.get(url).unwrap().clone().unwrap_or_default();
+        assert!(error.starts_with(reason), "{reason} {error}");
+        assert_eq!(tables.counts.get(url), Some(&-1));
+    }
+    assert_eq!(report.detail["failed_sources"].as_u64(), Some(wanted.len() as u64));
+    assert!(tables.candidates.is_empty());
+}
+
+#[tokio::test]
+async fn what_an_api_lists_is_counted_and_kept_within_the_room() {
+    let list: Vec<String> = (0..30).map(|n| format!("wss://r{n}.nos.lol")).collect();
+    let good = api(http("200 OK", &serde_json::to_string(&list).unwrap()), Duration::ZERO).await;
+    let (context, store, _stop) = world(Tables { sources: [good.clone()].into(), room: 20, ..Tables::default() });
+    let report = Finder::default().cycle(&context).await.unwrap();
+    assert_eq!(report.detail["source_urls"], 30);
+    assert_eq!((report.detail["source_new"].as_u64(), report.detail["over_limit"].as_u64()), (Some(20), Some(10)));
+    let tables = store.0.lock().unwrap();
+    assert_eq!((tables.counts.get(&good), tables.candidates.len()), (Some(&30), 20));
+}
+
+#[tokio::test]
+async fn the_room_is_that_of_all_calls_together() {
+    let events = (0..50)
+        .map(|n| {
+            let tags: Vec<_> = (0..100).map(|m| vec!["r".to_owned(), format!("wss://r{n}x{m}.nos.lol")]).collect();
+            (1, serde_json::to_string(&tags).unwrap(), String::new())
+        })
+        .collect();
+    let (context, store, _stop) = world(Tables { events, room: 1_500, ..Tables::default() });
+    let report = Finder::default().cycle(&context).await.unwrap();
+    assert_eq!((report.detail["new"].as_u64(), report.detail["over_limit"].as_u64()), (Some(1_500), Some(3_500)));
+    assert_eq!(store.0.lock().unwrap().candidates.len(), 1_500);
+}
+
+#[tokio::test]
+async fn every_event_is_counted_once_also_when_writing_fails() {
+    let events = (0..3_000).map(|n| hint(&format!("wss://r{}.nos.lol", n % 3))).collect();
+    let (context, store, _stop) = world(Tables { events, too_much: Some(700), ..Tables::default() });
+    let finder = Finder::default();
+    let mut cycles = 0;
+    while store.0.lock().unwrap().watermark < 3_000 {
+        let _ = finder.cycle(&context).await;
+        cycles += 1;
+        assert!(cycles < 200, "it does not get through");
+    }
+    assert_eq!(store.0.lock().unwrap().mentions.values().copied().collect::<Vec<_>>(), [1_000; 3]);
+}
