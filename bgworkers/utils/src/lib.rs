@@ -3,6 +3,7 @@
 //! Everything here runs on the tokio runtime of a background worker: no signal handling, no blocking calls, no thread of its own. Every wait
 //! has a limit, and what a stranger sends is bounded before it is kept.
 
+pub mod address_limits;
 pub mod config;
 pub mod connection;
 pub mod dialer;
@@ -11,6 +12,7 @@ pub mod error;
 pub mod headers;
 pub mod host_limits;
 pub mod http;
+mod own_addresses;
 mod resolver;
 pub mod secret_file;
 mod stream;
@@ -18,7 +20,8 @@ mod tcp;
 pub mod tls;
 mod upgrade;
 
-pub use config::{DialerConfig, Proxies};
+pub use address_limits::AddressLimits;
+pub use config::{DialerConfig, Proxies, USER_AGENT};
 pub use connection::{Connection, Frame};
 pub use dialer::{ConnectInfo, Dialer, Family};
 pub use endpoint::{Endpoint, EndpointHost};

@@ -1,10 +1,11 @@
 //! Names to addresses, without getaddrinfo (it would block a thread for each look-up).
 
 use crate::{
-    endpoint::{EndpointHost, is_private_name},
+    endpoint::{EndpointHost, is_private_name, network_of},
     error::{DialError, clip},
+    own_addresses::OwnAddresses,
 };
-use bigbrotr_models::{AddressPolicy, AddressRejection};
+use bigbrotr_models::{AddressPolicy, AddressRejection, Network};
 use hickory_resolver::{
     ResolverBuilder, TokioResolver,
     config::{LookupIpStrategy, NameServerConfig, ResolverConfig},
@@ -34,12 +35,13 @@ pub(crate) struct Resolver {
     dns: Result<TokioResolver, String>,
     policy: AddressPolicy,
     check: AddressCheck,
+    own: OwnAddresses,
 }
 
 impl Resolver {
     /// From the system's `resolv.conf` and `hosts` (reads files: call it once). A system without is no error until a name is wanted.
     pub(crate) fn system(policy: AddressPolicy, check: AddressCheck) -> Self {
-        Self { dns: builder().and_then(finish), policy, check }
+        Self { dns: builder().and_then(finish), policy, check, own: OwnAddresses::of_system() }
     }
 
     #[cfg(test)]
@@ -49,7 +51,7 @@ impl Resolver {
         let server = NameServerConfig::new(server.ip(), true, vec![connection]);
         let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        Self { dns: finish(builder), policy, check }
+        Self { dns: finish(builder), policy, check, own: OwnAddresses::of_system() }
     }
 
     /// The checked addresses of a stranger's host, at least one.
@@ -64,7 +66,7 @@ impl Resolver {
         let mut refused = None;
         let mut accepted = Vec::with_capacity(addresses.len());
         for address in addresses {
-            match (self.check)(address, self.policy) {
+            match self.judge(address) {
                 Ok(()) if !accepted.contains(&address) => accepted.push(address),
                 Ok(()) => {}
                 Err(reason) => {
@@ -78,6 +80,12 @@ impl Resolver {
         }
     }
 
+    fn judge(&self, address: IpAddr) -> Result<(), AddressRejection> {
+        (self.check)(address, self.policy)?;
+        // An operator who admits private addresses may have relays of his own here.
+        if !self.policy.allow_private && self.own.contains(address) { Err(AddressRejection::Own) } else { Ok(()) }
+    }
+
     /// The addresses of a host of the operator's, unchecked.
     pub(crate) async fn addresses(&self, host: &EndpointHost) -> Result<Vec<IpAddr>, DialError> {
         let name = match host {
@@ -87,6 +95,11 @@ impl Resolver {
         // RFC 6761 §6.3: never asked of a resolver.
         if name == "localhost" || name.ends_with(".localhost") {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+        }
+        // Whatever led here by mistake: a resolver never hears such a name.
+        let network = network_of(name);
+        if network != Network::Clearnet {
+            return Err(DialError::NetworkOff(network));
         }
         let dns = self.dns.as_ref().map_err(|error| DialError::Dns(error.clone()))?;
         // The final dot keeps names with dots out of the search list of resolv.conf, which would turn an unknown name into a local one.
@@ -153,7 +166,8 @@ mod tests {
     }
 
     fn without_dns(allow_private: bool) -> Resolver {
-        Resolver { dns: Err("none".into()), policy: AddressPolicy { allow_private }, check: refuse_10 }
+        let own = OwnAddresses::reading(|| ["192.0.2.7".parse().unwrap()].into());
+        Resolver { dns: Err("none".into()), policy: AddressPolicy { allow_private }, check: refuse_10, own }
     }
 
     fn name(text: &str) -> EndpointHost {
@@ -182,6 +196,22 @@ mod tests {
         let host = EndpointHost::Ip("10.0.0.1".parse().unwrap());
         let error = without_dns(false).checked(&host).await.unwrap_err();
         assert!(matches!(error, DialError::RefusedAddress { reason: AddressRejection::NonGlobal, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn addresses_of_this_machine_are_refused_unless_private_ones_are_admitted() {
+        let own = EndpointHost::Ip("::ffff:192.0.2.7".parse().unwrap());
+        let error = without_dns(false).checked(&own).await.unwrap_err();
+        assert!(matches!(error, DialError::RefusedAddress { reason: AddressRejection::Own, .. }), "{error}");
+        assert!(without_dns(true).checked(&own).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn overlay_names_never_come_to_a_resolver() {
+        for host in ["x.onion", "X.ONION", "a.b.i2p.", "x.loki", "onion.", "sub.x.Onion"] {
+            let error = without_dns(true).addresses(&name(host)).await.unwrap_err();
+            assert_eq!(error.class(), "network_off", "{host}");
+        }
     }
 
     #[test]
