@@ -20,6 +20,12 @@ pub enum AddressRejection {
     /// 200::/7, an overlay of its own.
     #[error("yggdrasil")]
     Yggdrasil,
+    /// Where clouds tell their machines secrets; refused whatever the policy.
+    #[error("metadata service")]
+    Metadata,
+    /// An address of this very machine.
+    #[error("address of this server")]
+    Own,
 }
 
 /// Accepts `address` or says why not. IPv4-mapped IPv6 addresses are judged as what a connection would reach; addresses
@@ -29,11 +35,26 @@ pub fn check(address: IpAddr, policy: AddressPolicy) -> Result<(), AddressReject
         IpAddr::V4(address) => check_v4(address, policy),
         IpAddr::V6(address) => match address.to_ipv4_mapped() {
             Some(mapped) => check_v4(mapped, policy),
-            None => return check_v6(address, policy),
+            None => {
+                check_v6(address, policy)?;
+                true
+            }
         },
     };
-    if global { Ok(()) } else { Err(AddressRejection::NonGlobal) }
+    match global {
+        false => Err(AddressRejection::NonGlobal),
+        true if METADATA.contains(&address.to_canonical()) => Err(AddressRejection::Metadata),
+        true => Ok(()),
+    }
 }
+
+/// Metadata services of clouds at addresses that are public (Azure), or private ones that an operator may admit (EC2, Google); the
+/// link-local ones are never admitted anyway.
+const METADATA: [IpAddr; 3] = [
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+];
 
 /// Special-purpose blocks (IANA registry) as address and prefix length.
 const NOT_GLOBAL_V4: [(Ipv4Addr, u32); 14] = [
@@ -198,5 +219,24 @@ mod tests {
         }
         assert_eq!(lenient("2002:7f00:1::"), Err(SixToFour));
         assert_eq!(lenient("8.8.8.8"), Ok(()));
+    }
+
+    #[test]
+    fn metadata_services_are_refused_whatever_the_policy() {
+        for address in ["169.254.169.254", "::ffff:169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192"]
+        {
+            assert_eq!(strict(address), Err(NonGlobal), "{address}");
+            assert_eq!(lenient(address), Err(NonGlobal), "{address}");
+        }
+        for address in ["168.63.129.16", "::ffff:168.63.129.16"] {
+            assert_eq!(strict(address), Err(Metadata), "{address}");
+            assert_eq!(lenient(address), Err(Metadata), "{address}");
+        }
+        for address in ["fd00:ec2::254", "fd20:ce::254"] {
+            assert_eq!(strict(address), Err(NonGlobal), "{address}");
+            assert_eq!(lenient(address), Err(Metadata), "{address}");
+        }
+        assert_eq!(strict("168.63.129.15"), Ok(()));
+        assert_eq!(lenient("fd00:ec2::253"), Ok(()));
     }
 }

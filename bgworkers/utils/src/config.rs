@@ -1,6 +1,6 @@
 //! What the operator decides about connections, copied from the settings.
 
-use bigbrotr_models::{AddressPolicy, Network};
+use bigbrotr_models::{AddressPolicy, Network, PortPolicy};
 use std::{net::SocketAddr, time::Duration};
 
 /// Where the SOCKS5 proxies of the overlay networks listen, as `host:port`, with or without `socks5://`. `None` or empty: that network is off.
@@ -30,15 +30,30 @@ impl Proxies {
     }
 }
 
+/// Who we are unless the operator says otherwise: name, version and where to read what this is.
+pub const USER_AGENT: &str =
+    concat!("bigbrotr/", env!("CARGO_PKG_VERSION"), " (Nostr relay observatory; +https://github.com/bigbrotr)");
+
 /// Everything the dialer needs to know. The defaults are those of the settings.
 #[derive(Debug, Clone)]
 pub struct DialerConfig {
     /// Which addresses a stranger's name may lead to.
     pub address_policy: AddressPolicy,
+    /// Which ports are never connected to, in every network.
+    pub ports: PortPolicy,
     /// From nothing to an open WebSocket: DNS, TCP, TLS and the upgrade together.
     pub connect_timeout: Duration,
     /// One HTTP exchange with all its redirects; also the limit for sending one message.
     pub request_timeout: Duration,
+    /// `connect_timeout` in an overlay network, where a circuit has to be built first.
+    pub overlay_connect_timeout: Duration,
+    /// `request_timeout` in an overlay network.
+    pub overlay_request_timeout: Duration,
+    /// How long a dial waits while its address has as many connections of ours as it may; not counted against the other limits.
+    pub address_patience: Duration,
+    /// A WebSocket counts for its address as long as it is open; otherwise until it is open, when the other side has shown that it
+    /// wants to be connected to.
+    pub is_counted_while_open: bool,
     /// A WebSocket without any frame (pongs count) for so long is dead.
     pub idle_timeout: Duration,
     /// Bytes of one WebSocket message, all its fragments together.
@@ -57,15 +72,32 @@ impl Default for DialerConfig {
     fn default() -> Self {
         Self {
             address_policy: AddressPolicy::default(),
+            ports: PortPolicy::default(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(10),
+            overlay_connect_timeout: Duration::from_secs(30),
+            overlay_request_timeout: Duration::from_secs(30),
+            address_patience: Duration::from_secs(5),
+            is_counted_while_open: true,
             idle_timeout: Duration::from_secs(60),
             max_message_size: 4096 * 1024,
-            user_agent: concat!("bigbrotr/", env!("CARGO_PKG_VERSION")).into(),
+            user_agent: USER_AGENT.into(),
             proxies: Proxies::default(),
             networks: vec![Network::Clearnet],
             name_servers: Vec::new(),
         }
+    }
+}
+
+impl DialerConfig {
+    /// To an open WebSocket of a relay in this network.
+    pub fn connect_timeout_in(&self, network: Network) -> Duration {
+        if network == Network::Clearnet { self.connect_timeout } else { self.overlay_connect_timeout }
+    }
+
+    /// To the first answer of a relay in this network.
+    pub fn request_timeout_in(&self, network: Network) -> Duration {
+        if network == Network::Clearnet { self.request_timeout } else { self.overlay_request_timeout }
     }
 }
 

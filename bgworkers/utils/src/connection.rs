@@ -1,6 +1,7 @@
 //! An open WebSocket to a relay.
 
 use crate::{
+    address_limits::AddressPermit,
     config::DialerConfig,
     error::{DialError, Stage, clip},
     stream::Stream,
@@ -58,10 +59,18 @@ pub struct Connection {
     pings: u64,
     /// The newest of them that was answered.
     answered: u64,
+    /// Held as long as the connection lives.
+    _permit: Option<AddressPermit>,
 }
 
 impl Connection {
-    pub(crate) async fn new(stream: Stream, first_bytes: Vec<u8>, config: &DialerConfig) -> Self {
+    pub(crate) async fn new(
+        stream: Stream,
+        first_bytes: Vec<u8>,
+        config: &DialerConfig,
+        send_timeout: Duration,
+        permit: Option<AddressPermit>,
+    ) -> Self {
         let websocket = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -73,13 +82,14 @@ impl Connection {
             socket: WebSocketStream::from_partially_read(stream, first_bytes, Role::Client, Some(websocket)).await,
             idle_timeout: config.idle_timeout,
             ping_interval: PING_INTERVAL.min(config.idle_timeout / 2),
-            send_timeout: config.request_timeout,
+            send_timeout,
             max_message_size: config.max_message_size,
             silent_since: now,
             last_ping: now,
             last_listened: now,
             pings: 0,
             answered: 0,
+            _permit: permit,
         }
     }
 

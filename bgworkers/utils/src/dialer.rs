@@ -1,6 +1,7 @@
 //! The guarded dialer: the only way this project opens a connection.
 
 use crate::{
+    address_limits::{AddressLimits, AddressPermit},
     config::DialerConfig,
     connection::Connection,
     dns::{self, DnsRecords},
@@ -14,12 +15,13 @@ use crate::{
     upgrade,
 };
 use bigbrotr_models::{Network, RelayUrl, address};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -66,6 +68,8 @@ pub(crate) struct Dialed {
     pub(crate) stream: Stream,
     pub(crate) address: Option<SocketAddr>,
     pub(crate) tls: Option<TlsInfo>,
+    /// The right to be connected to that address; none in an overlay.
+    pub(crate) permit: Option<AddressPermit>,
 }
 
 /// Opens connections to strangers: resolve → check every address → connect to a checked address → TLS → WebSocket or HTTP. Overlay hosts go to their
@@ -79,6 +83,7 @@ pub(crate) struct Inner {
     pub(crate) config: DialerConfig,
     resolver: Arc<Resolver>,
     tls: Arc<Tls>,
+    limits: AddressLimits,
 }
 
 impl std::fmt::Debug for Dialer {
@@ -96,12 +101,12 @@ impl Dialer {
             [] => Resolver::system(policy, check),
             servers => Resolver::asking(servers, policy, check),
         };
-        Self::assemble(config, resolver, Tls::system())
+        Self::assemble(config, resolver, Tls::system(), AddressLimits::of_process())
     }
 
-    pub(crate) fn assemble(mut config: DialerConfig, resolver: Resolver, tls: Tls) -> Self {
+    pub(crate) fn assemble(mut config: DialerConfig, resolver: Resolver, tls: Tls, limits: AddressLimits) -> Self {
         config.user_agent = header_text(&config.user_agent);
-        Self { inner: Arc::new(Inner { config, resolver: Arc::new(resolver), tls: Arc::new(tls) }) }
+        Self { inner: Arc::new(Inner { config, resolver: Arc::new(resolver), tls: Arc::new(tls), limits }) }
     }
 
     /// The configuration in force.
@@ -109,7 +114,7 @@ impl Dialer {
         &self.inner.config
     }
 
-    /// Opens a WebSocket to a relay within `connect_timeout`.
+    /// Opens a WebSocket to a relay within `connect_timeout` (`overlay_connect_timeout` in an overlay), `address_patience` aside.
     ///
     /// # Errors
     /// Every [`DialError`] but `Idle`; see [`DialError::class`].
@@ -134,7 +139,7 @@ impl Dialer {
     pub fn with_max_message_size(&self, bytes: usize) -> Self {
         let config = DialerConfig { max_message_size: bytes, ..self.inner.config.clone() };
         let (resolver, tls) = (self.inner.resolver.clone(), self.inner.tls.clone());
-        Self { inner: Arc::new(Inner { config, resolver, tls }) }
+        Self { inner: Arc::new(Inner { config, resolver, tls, limits: self.inner.limits.clone() }) }
     }
 
     /// [`Dialer::connect`] for a URL already taken apart.
@@ -147,16 +152,17 @@ impl Dialer {
 
     async fn open(&self, endpoint: &Endpoint, trace: &mut Trace) -> Result<(Connection, ConnectInfo), DialError> {
         let config = &self.inner.config;
-        let started = Instant::now();
-        let progress = Progress::default();
+        let network = network(endpoint);
+        let progress = Progress::new(config.connect_timeout_in(network));
         let open = async {
             let mut dialed = self.dial(endpoint, &progress).await?;
             trace.tls.clone_from(&dialed.tls);
             progress.enter(Stage::Upgrade);
-            let (headers, first) = upgrade::upgrade(&mut dialed.stream, endpoint, &config.user_agent).await?;
+            let upgrade = upgrade::upgrade(&mut dialed.stream, endpoint, &config.user_agent);
+            let (headers, first) = progress.limit(upgrade).await?;
             Ok((dialed, headers, first))
         };
-        let opened = progress.limit(config.connect_timeout, open).await;
+        let opened = open.await;
         trace.address = progress.address();
         let (dialed, headers, first) = opened.map_err(|error| after_handshake(error, trace))?;
         let info = ConnectInfo {
@@ -166,11 +172,13 @@ impl Dialer {
                 Some(SocketAddr::V4(_)) => Family::V4,
                 Some(SocketAddr::V6(_)) => Family::V6,
             },
-            open: started.elapsed(),
+            open: progress.spent(),
             tls: dialed.tls,
             headers,
         };
-        Ok((Connection::new(dialed.stream, first, config).await, info))
+        let permit = dialed.permit.filter(|_| config.is_counted_while_open);
+        let connection = Connection::new(dialed.stream, first, config, config.request_timeout_in(network), permit);
+        Ok((connection.await, info))
     }
 
     /// The addresses a relay's host leads to that may be connected to, within `connect_timeout`. Not for overlay hosts.
@@ -183,8 +191,8 @@ impl Dialer {
             Network::Clearnet => {}
             overlay => return Err(DialError::NetworkOff(overlay)),
         }
-        let progress = Progress::default();
-        progress.limit(self.inner.config.connect_timeout, self.inner.resolver.checked(&endpoint.host)).await
+        let progress = Progress::new(self.inner.config.connect_timeout);
+        progress.limit(self.inner.resolver.checked(&endpoint.host)).await
     }
 
     /// What DNS says of a relay's host, each look-up within half of `connect_timeout`; see [`crate::dns`]. `None`: nothing, as it is an overlay's, local
@@ -200,32 +208,61 @@ impl Dialer {
         dns::look_up(&self.inner.resolver, &endpoint.host, self.inner.config.connect_timeout / 2).await
     }
 
-    /// An open stream to `endpoint`. The caller limits the time through the same `progress`.
+    /// An open stream to `endpoint`, within the time of `progress`.
     pub(crate) async fn dial(&self, endpoint: &Endpoint, progress: &Progress) -> Result<Dialed, DialError> {
         let network = network(endpoint);
         if !self.inner.config.networks.contains(&network) {
             return Err(DialError::NetworkOff(network));
         }
-        let (tcp, address) = match network {
+        if !self.inner.config.ports.allows(endpoint.port) {
+            return Err(DialError::RefusedPort(endpoint.port));
+        }
+        let (tcp, address, permit) = match network {
             Network::Clearnet => {
                 progress.enter(Stage::Dns);
-                let addresses = self.inner.resolver.checked(&endpoint.host).await?;
+                let addresses = progress.limit(self.inner.resolver.checked(&endpoint.host)).await?;
                 progress.enter(Stage::Tcp);
-                let (tcp, address) = tcp::connect(&addresses, endpoint.port).await?;
+                let mut places = tcp::places(&addresses, endpoint.port);
+                let mut first = Some(self.reserve(&mut places).await?);
+                let admit = |place| first.take().or_else(|| self.inner.limits.try_acquire(place));
+                let (tcp, address, permit) = progress.limit(tcp::connect(places, admit)).await?;
                 progress.connected(address);
-                (tcp, Some(address))
+                (tcp, Some(address), Some(permit))
             }
             overlay => {
                 progress.enter(Stage::Proxy);
-                (self.through_proxy(endpoint, overlay).await?, None)
+                (progress.limit(self.through_proxy(endpoint, overlay)).await?, None, None)
             }
         };
         if !endpoint.tls {
-            return Ok(Dialed { stream: Stream::Plain(tcp), address, tls: None });
+            return Ok(Dialed { stream: Stream::Plain(tcp), address, tls: None, permit });
         }
         progress.enter(Stage::Tls);
-        let (stream, info) = self.inner.tls.connect(tcp, &endpoint.host).await?;
-        Ok(Dialed { stream: Stream::Tls(Box::new(stream)), address, tls: Some(info) })
+        let (stream, info) = progress.limit(self.inner.tls.connect(tcp, &endpoint.host)).await?;
+        Ok(Dialed { stream: Stream::Tls(Box::new(stream)), address, tls: Some(info), permit })
+    }
+
+    /// The right to connect to the first of `places`, which is made the best of those that have room for one more connection.
+    async fn reserve(&self, places: &mut [SocketAddr]) -> Result<AddressPermit, DialError> {
+        let limits = &self.inner.limits;
+        let free = places.iter().enumerate().find_map(|(n, place)| Some((n, limits.try_acquire(*place)?)));
+        let (n, permit) = match free {
+            Some(found) => found,
+            None => {
+                let mut waiting: FuturesUnordered<_> = places
+                    .iter()
+                    .enumerate()
+                    .map(|(n, place)| async move { (n, limits.acquire(*place).await) })
+                    .collect();
+                let busy = || DialError::Busy(places.first().map_or(IpAddr::from([0; 4]), SocketAddr::ip));
+                let next = tokio::time::timeout(self.inner.config.address_patience, waiting.next());
+                next.await.ok().flatten().ok_or_else(busy)?
+            }
+        };
+        if let Some(front) = places.get_mut(..=n) {
+            front.rotate_right(1);
+        }
+        Ok(permit)
     }
 
     async fn through_proxy(&self, endpoint: &Endpoint, network: Network) -> Result<TcpStream, DialError> {
@@ -234,7 +271,8 @@ impl Dialer {
         let (host, port) = split_proxy(proxy).ok_or_else(|| DialError::Proxy("the setting is no host:port".into()))?;
         // The proxy is the operator's choice, so its address is not checked.
         let addresses = self.inner.resolver.addresses(&host).await.map_err(|e| DialError::Proxy(e.to_string()))?;
-        let (tcp, _) = tcp::connect(&addresses, port).await.map_err(|e| DialError::Proxy(e.to_string()))?;
+        let places = tcp::places(&addresses, port);
+        let (tcp, _, ()) = tcp::connect(places, |_| Some(())).await.map_err(|e| DialError::Proxy(e.to_string()))?;
         match Socks5Stream::connect_with_socket(tcp, (name.as_str(), endpoint.port)).await {
             Ok(stream) => Ok(stream.into_inner()),
             // The proxy is well and says that the relay is not.
@@ -266,7 +304,7 @@ fn after_handshake(error: DialError, trace: &mut Trace) -> DialError {
 }
 
 /// The network to use: an overlay name is one whatever the endpoint claims, so that no mistake elsewhere leaks it to a resolver.
-fn network(endpoint: &Endpoint) -> Network {
+pub(crate) fn network(endpoint: &Endpoint) -> Network {
     match &endpoint.host {
         EndpointHost::Name(name) if endpoint.network == Network::Clearnet => network_of(name),
         _ => endpoint.network,
@@ -293,16 +331,19 @@ fn header_text(text: &str) -> String {
     }
 }
 
-/// Where a dial is, so that a deadline can say what it interrupted.
-#[derive(Default)]
+/// Where a dial is, so that a deadline can say what it interrupted, and how much of its time is used.
+#[derive(Debug)]
 pub(crate) struct Progress {
     stage: AtomicU8,
+    limit: Duration,
+    /// Microseconds; what was spent waiting for us is not in it.
+    spent: AtomicU64,
     address: OnceLock<SocketAddr>,
 }
 
 impl Progress {
-    pub(crate) fn enter(&self, stage: Stage) {
-        self.stage.store(stage as u8, Ordering::Relaxed);
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self { stage: AtomicU8::default(), limit, spent: AtomicU64::default(), address: OnceLock::new() }
     }
 
     /// A TCP connection to the place itself stands; the first of them counts.
@@ -314,14 +355,25 @@ impl Progress {
         self.address.get().copied()
     }
 
-    pub(crate) async fn limit<T>(
-        &self,
-        after: Duration,
-        work: impl Future<Output = Result<T, DialError>>,
-    ) -> Result<T, DialError> {
-        match tokio::time::timeout(after, work).await {
+    pub(crate) fn enter(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn spent(&self) -> Duration {
+        Duration::from_micros(self.spent.load(Ordering::Relaxed))
+    }
+
+    /// Does a part of the work in what is left of the time. Parts come one after the other.
+    pub(crate) async fn limit<T>(&self, work: impl Future<Output = Result<T, DialError>>) -> Result<T, DialError> {
+        let started = Instant::now();
+        let outcome = tokio::time::timeout(self.limit.saturating_sub(self.spent()), work).await;
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.spent.fetch_add(micros, Ordering::Relaxed);
+        match outcome {
             Ok(outcome) => outcome,
-            Err(_) => Err(DialError::Timeout { stage: Stage::from_u8(self.stage.load(Ordering::Relaxed)), after }),
+            Err(_) => {
+                Err(DialError::Timeout { stage: Stage::from_u8(self.stage.load(Ordering::Relaxed)), after: self.limit })
+            }
         }
     }
 }

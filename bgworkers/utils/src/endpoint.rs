@@ -63,20 +63,29 @@ impl From<&RelayUrl> for Endpoint {
     }
 }
 
-/// The network a host name belongs to, by its last label.
+/// The network a host name belongs to, by its last label, whatever its case and with or without the final dot.
 pub(crate) fn network_of(name: &str) -> Network {
-    match name.rsplit('.').next() {
-        Some("onion") => Network::Tor,
-        Some("i2p") => Network::I2p,
-        Some("loki") => Network::Loki,
+    let name = name.trim_end_matches('.');
+    let last = name.rsplit('.').next().unwrap_or(name);
+    match last.to_ascii_lowercase().as_str() {
+        "onion" => Network::Tor,
+        "i2p" => Network::I2p,
+        "loki" => Network::Loki,
         _ => Network::Clearnet,
     }
 }
 
-/// Names that only mean something inside a private network: `localhost`, single-label names, `*.localhost`, `*.local`.
+/// Last labels of names that only mean something inside a private network (RFC 6761, 6762, 8375, ICANN's `.internal`, and common
+/// practice).
+const PRIVATE: [&str; 10] =
+    ["localhost", "local", "localdomain", "internal", "intranet", "lan", "home", "corp", "private", "arpa"];
+
+/// Names that only mean something inside a private network: single-label names and those in `localhost`, `local`, `internal` and the
+/// like.
 pub(crate) fn is_private_name(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
     let last = name.rsplit('.').next().unwrap_or(name);
-    !name.contains('.') || last == "localhost" || last == "local"
+    !name.contains('.') || PRIVATE.iter().any(|private| last.eq_ignore_ascii_case(private))
 }
 
 #[cfg(test)]
@@ -103,11 +112,24 @@ mod tests {
 
     #[test]
     fn private_names_and_networks_are_told_by_labels() {
-        for name in ["localhost", "db", "a.localhost", "nas.local"] {
+        for name in [
+            "localhost",
+            "db",
+            "a.localhost",
+            "nas.local",
+            "localhost.",
+            "LOCALHOST",
+            "NAS.Local.",
+            "metadata.google.internal",
+            "router.lan",
+            "x.home.arpa",
+        ] {
             assert!(is_private_name(name), "{name}");
         }
         assert!(!is_private_name("relay.example"));
-        assert_eq!(network_of("x.onion"), Network::Tor);
+        for name in ["x.onion", "X.ONION", "a.x.onion.", "onion", "x.Onion.."] {
+            assert_eq!(network_of(name), Network::Tor, "{name}");
+        }
         assert_eq!(network_of("x.b32.i2p"), Network::I2p);
         assert_eq!(network_of("x.loki"), Network::Loki);
         assert_eq!(network_of("onion.example"), Network::Clearnet);

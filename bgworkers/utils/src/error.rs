@@ -73,6 +73,13 @@ pub enum DialError {
     /// A name that only means something in a private network.
     #[error("{0} is refused: a private name")]
     RefusedName(String),
+    /// A port no stranger may send us to (`bigbrotr.blocked_ports`).
+    #[error("port {0} is refused: blocked")]
+    RefusedPort(u16),
+    /// As many connections to that address as are allowed, by this worker, for as long as the caller would wait. Says nothing about
+    /// the relay.
+    #[error("{0} is busy with other connections of ours")]
+    Busy(IpAddr),
     /// The network is not enabled, or it is an overlay without a proxy.
     #[error("the network {} is off", .0.as_str())]
     NetworkOff(Network),
@@ -135,11 +142,12 @@ pub enum DialError {
 }
 
 impl DialError {
-    /// The class stored as `error_class`: one of dns, tcp, tls, http, ws, protocol, timeout, refused_address, proxy, network_off, oversize, idle.
+    /// The class stored as `error_class`: one of dns, tcp, tls, http, ws, protocol, timeout, refused_address, proxy, network_off, oversize, idle, busy.
     pub fn class(&self) -> &'static str {
         match self {
             Self::NameNotFound(_) | Self::Dns(_) => "dns",
-            Self::RefusedAddress { .. } | Self::RefusedName(_) => "refused_address",
+            Self::RefusedAddress { .. } | Self::RefusedName(_) | Self::RefusedPort(_) => "refused_address",
+            Self::Busy(_) => "busy",
             Self::NetworkOff(_) => "network_off",
             Self::Proxy(_) => "proxy",
             Self::Tcp(_) | Self::Disconnected => "tcp",
@@ -151,6 +159,12 @@ impl DialError {
             Self::Idle(_) => "idle",
             Self::Oversize { .. } => "oversize",
         }
+    }
+
+    /// Whether the fault is on our side (a proxy of ours is down, a network is off, too many connections of ours): nothing that
+    /// counts against the relay.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Proxy(_) | Self::NetworkOff(_) | Self::Busy(_))
     }
 
     /// An I/O error on an open connection.

@@ -1,12 +1,12 @@
 //! HTTP GET over the guarded dialer: NIP-11 documents and APIs that list relays.
 
 use crate::{
-    dialer::{Dialer, Progress},
+    dialer::{Dialed, Dialer, Progress, network},
     endpoint::{Endpoint, EndpointHost, network_of},
     error::{DialError, Stage, clip},
     headers::{Headers, MAX_HEADERS},
 };
-use bigbrotr_models::{Network, RelayUrl};
+use bigbrotr_models::{AddressPolicy, Network, RelayUrl};
 use http_body_util::{BodyExt, Empty};
 use hyper::{
     Request,
@@ -69,14 +69,15 @@ pub struct HttpResponse {
 }
 
 impl Dialer {
-    /// One GET within `request_timeout`, all redirects included. At most 3 redirects are followed, only within the site (the same host, or names of
-    /// one registrable domain), and each one is dialed as guardedly as the first.
+    /// One GET within `request_timeout`, all redirects included. At most 3 redirects are followed, only within the site (the same host, or
+    /// names of one registrable domain), to the same port or the scheme's own and never from `https` to `http`; each one is dialed as
+    /// guardedly as the first.
     ///
     /// # Errors
     /// Every [`DialError`] but those of WebSockets.
     pub async fn http_get(&self, request: &HttpRequest) -> Result<HttpResponse, DialError> {
-        let progress = Progress::default();
-        progress.limit(self.inner.config.request_timeout, self.follow(request, &progress)).await
+        let limit = self.inner.config.request_timeout_in(network(&request.endpoint));
+        self.follow(request, &Progress::new(limit)).await
     }
 
     async fn follow(&self, request: &HttpRequest, progress: &Progress) -> Result<HttpResponse, DialError> {
@@ -84,7 +85,9 @@ impl Dialer {
         for _ in 0..=MAX_REDIRECTS {
             match self.exchange(&endpoint, request, progress).await? {
                 Answer::Response(response) => return Ok(response),
-                Answer::Redirect(location) => endpoint = redirected(&endpoint, &location)?,
+                Answer::Redirect(location) => {
+                    endpoint = redirected(&endpoint, &location, self.inner.config.address_policy)?;
+                }
             }
         }
         Err(DialError::TooManyRedirects(MAX_REDIRECTS))
@@ -107,38 +110,49 @@ impl Dialer {
 
         let dialed = self.dial(endpoint, progress).await?;
         progress.enter(Stage::Http);
-        let (mut sender, connection) = http1::Builder::new()
-            .max_buf_size(MAX_HEAD)
-            .max_headers(MAX_HEADERS)
-            .handshake(TokioIo::new(dialed.stream))
-            .await
-            .map_err(|e| failure(&e))?;
-        let work = async {
-            let response = sender.send_request(message).await.map_err(|e| failure(&e))?;
-            let (head, body) = response.into_parts();
-            let headers = Headers::from(&head.headers);
-            let status = head.status.as_u16();
-            if matches!(status, 301 | 302 | 303 | 307 | 308)
-                && let Some(location) = headers.get("location")
-            {
-                return Ok(Answer::Redirect(location.to_owned()));
-            }
-            let body = read_body(body, request.max_bytes).await?;
-            Ok(Answer::Response(HttpResponse {
-                status,
-                headers,
-                body,
-                final_url: endpoint.http_url(),
-                address: dialed.address,
-            }))
-        };
-        // The connection is driven here and not by a task of its own, so that nothing outlives the deadline.
-        let (mut connection, mut work) = (std::pin::pin!(connection), std::pin::pin!(work));
-        tokio::select! {
-            biased;
-            answer = &mut work => answer,
-            _ = &mut connection => work.await,
+        progress.limit(talk(dialed, message, endpoint, request.max_bytes)).await
+    }
+}
+
+/// Sends the request and reads the answer. The caller limits the time.
+async fn talk(
+    dialed: Dialed,
+    message: Request<Empty<Bytes>>,
+    endpoint: &Endpoint,
+    max_bytes: usize,
+) -> Result<Answer, DialError> {
+    let _permit = dialed.permit;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .handshake(TokioIo::new(dialed.stream))
+        .await
+        .map_err(|e| failure(&e))?;
+    let work = async {
+        let response = sender.send_request(message).await.map_err(|e| failure(&e))?;
+        let (head, body) = response.into_parts();
+        let headers = Headers::from(&head.headers);
+        let status = head.status.as_u16();
+        if matches!(status, 301 | 302 | 303 | 307 | 308)
+            && let Some(location) = headers.get("location")
+        {
+            return Ok(Answer::Redirect(location.to_owned()));
         }
+        let body = read_body(body, max_bytes).await?;
+        Ok(Answer::Response(HttpResponse {
+            status,
+            headers,
+            body,
+            final_url: endpoint.http_url(),
+            address: dialed.address,
+        }))
+    };
+    // The connection is driven here and not by a task of its own, so that nothing outlives the deadline.
+    let (mut connection, mut work) = (std::pin::pin!(connection), std::pin::pin!(work));
+    tokio::select! {
+        biased;
+        answer = &mut work => answer,
+        _ = &mut connection => work.await,
     }
 }
 
@@ -176,21 +190,34 @@ fn failure(error: &hyper::Error) -> DialError {
 }
 
 /// Where a redirect leads, if it stays within the site.
-fn redirected(from: &Endpoint, location: &str) -> Result<Endpoint, DialError> {
+fn redirected(from: &Endpoint, location: &str, policy: AddressPolicy) -> Result<Endpoint, DialError> {
     let refuse = || DialError::RedirectRefused(clip(location));
     let base = Url::parse(&from.http_url()).map_err(|_| refuse())?;
-    let to = base.join(location).ok().and_then(|url| endpoint_of(&url)).ok_or_else(refuse)?;
-    if to.host == from.host || matches!((site(&from.host), site(&to.host)), (Some(a), Some(b)) if a == b) {
-        Ok(to)
-    } else {
-        Err(refuse())
+    let url = base.join(location).map_err(|_| refuse())?;
+    let to = endpoint_of(&url).ok_or_else(refuse)?;
+    let is_plain = url.username().is_empty() && url.password().is_none();
+    let is_downgrade = from.tls && !to.tls;
+    let port_is_usual = to.port == from.port || to.port == if to.tls { 443 } else { 80 };
+    // In a private network a host is often many servers, told apart by their ports.
+    let port_is_fine = port_is_usual || policy.allow_private && to.host == from.host;
+    if is_plain && !is_downgrade && port_is_fine && is_same_site(from, &to) { Ok(to) } else { Err(refuse()) }
+}
+
+fn is_same_site(from: &Endpoint, to: &Endpoint) -> bool {
+    if to.host == from.host {
+        return true;
     }
+    // The suffixes of overlays are in no list, and their names are keys.
+    let is_clearnet = network(from) == Network::Clearnet && network(to) == Network::Clearnet;
+    is_clearnet && matches!((site(&from.host), site(&to.host)), (Some(a), Some(b)) if a == b)
 }
 
 /// The registrable domain of a name that has one.
 fn site(host: &EndpointHost) -> Option<&str> {
-    let EndpointHost::Name(name) = host else { return None };
-    psl::domain_str(name)
+    match host {
+        EndpointHost::Name(name) => psl::domain_str(name),
+        EndpointHost::Ip(_) => None,
+    }
 }
 
 fn endpoint_of(url: &Url) -> Option<Endpoint> {
@@ -225,20 +252,51 @@ mod tests {
         endpoint_of(&Url::parse(url).unwrap()).unwrap()
     }
 
+    fn redirected(from: &Endpoint, location: &str) -> Result<Endpoint, DialError> {
+        super::redirected(from, location, AddressPolicy::default())
+    }
+
     #[test]
     fn redirects_stay_within_the_site() {
         let from = endpoint("http://relay.example.com/a/b");
-        assert_eq!(redirected(&from, "c?d#e").unwrap().http_url(), "http://relay.example.com/a/c?d");
-        assert_eq!(redirected(&from, "https://www.example.com:8443/").unwrap().port, 8443);
-        assert_eq!(redirected(&from, "//example.com").unwrap().http_url(), "http://example.com/");
+        for (location, expected) in [
+            ("c?d#e", "http://relay.example.com/a/c?d"),
+            ("//example.com", "http://example.com/"),
+            ("https://www.example.com/", "https://www.example.com/"),
+            ("HTTPS://RELAY.EXAMPLE.COM./x", "https://relay.example.com/x"),
+        ] {
+            assert_eq!(redirected(&from, location).unwrap().http_url(), expected);
+        }
         for bad in [
             "https://example.org/",
             "http://notexample.com/",
+            "http://relay.example.com.evil.net/",
             "http://169.254.169.254/latest",
             "http://[::1]/",
+            "http://[::ffff:127.0.0.1]/",
             "http://2852039166/",
+            "http://0x7f.1/",
+            "http://0177.0.0.1/",
+            "http://127.1/",
+            "http://localhost/",
             "http://com/",
+            "http://relay.example.com:8080/",
+            "http://relay.example.com:25/",
+            "https://relay.example.com:80443/",
+            "http://user@relay.example.com/",
+            "http://user:pass@relay.example.com/",
+            "http://relay.example.com@127.0.0.1/",
+            "http://relay.example.com%2f@127.0.0.1/",
+            "http://127.0.0.1%23.example.com/",
+            "http:\\\\127.0.0.1/",
+            "\\\\127.0.0.1\\x",
+            "///127.0.0.1/",
+            "http://2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion/",
+            "http://relay.example.com.onion/",
             "ftp://relay.example.com/",
+            "file:///etc/passwd",
+            "gopher://relay.example.com/",
+            "data:text/plain,x",
             "javascript:alert(1)",
             "http://",
         ] {
@@ -246,10 +304,38 @@ mod tests {
         }
         // A public suffix is not a site.
         assert!(redirected(&endpoint("http://relay.co.uk/"), "http://other.co.uk/").is_err());
-        assert!(redirected(&endpoint("http://a.github.io/"), "http://b.github.io/").is_err());
         assert!(redirected(&endpoint("http://a.relay.co.uk/"), "http://b.relay.co.uk/").is_ok());
-        assert!(redirected(&endpoint("http://192.0.2.1/"), "http://10.0.2.1/").is_err());
-        assert!(redirected(&endpoint("http://192.0.2.1/"), "http://192.0.2.1:81/x").is_ok());
+    }
+
+    #[test]
+    fn a_site_is_what_somebody_registered() {
+        for (from, to, same) in [
+            ("http://a.example.co.uk/", "http://b.example.co.uk/", true),
+            ("http://a.co.uk/", "http://b.co.uk/", false),
+            ("http://me.github.io/", "http://you.github.io/", false),
+            ("http://192.0.2.1/", "http://10.0.2.1/", false),
+            ("http://192.0.2.1/", "http://192.0.2.1/x", true),
+            ("http://a.b32.i2p/", "http://b.b32.i2p/", false),
+            ("http://a.onion/", "http://x.a.onion/", false),
+            ("http://a.onion/", "http://a.onion/x", true),
+            ("http://a.onion/", "http://example.com/", false),
+        ] {
+            assert_eq!(redirected(&endpoint(from), to).is_ok(), same, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_neither_lowers_the_guard_nor_changes_the_port() {
+        let tls = endpoint("https://relay.example.com/");
+        assert!(redirected(&tls, "http://relay.example.com/").is_err());
+        assert!(redirected(&tls, "//relay.example.com:443/x").is_ok());
+        let odd = endpoint("http://relay.example.com:7777/");
+        assert!(redirected(&odd, "https://relay.example.com/").is_ok());
+        assert!(redirected(&odd, "http://www.example.com:7777/").is_ok());
+        assert!(redirected(&odd, "http://relay.example.com:7778/").is_err());
+        let private = AddressPolicy { allow_private: true };
+        assert!(super::redirected(&odd, "http://relay.example.com:7778/", private).is_ok());
+        assert!(super::redirected(&odd, "http://www.example.com:7778/", private).is_err());
     }
 
     #[test]

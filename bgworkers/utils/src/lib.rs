@@ -3,6 +3,7 @@
 //! Everything here runs on the tokio runtime of a background worker: no signal handling, no blocking calls, no thread of its own. Every wait
 //! has a limit, and what a stranger sends is bounded before it is kept.
 
+pub mod address_limits;
 pub mod certificate;
 pub mod config;
 pub mod connection;
@@ -14,6 +15,7 @@ pub mod geoip;
 pub mod headers;
 pub mod host_limits;
 pub mod http;
+mod own_addresses;
 mod resolver;
 pub mod secret_file;
 mod stream;
@@ -21,8 +23,9 @@ mod tcp;
 pub mod tls;
 mod upgrade;
 
+pub use address_limits::AddressLimits;
 pub use certificate::Certificate;
-pub use config::{DialerConfig, Proxies};
+pub use config::{DialerConfig, Proxies, USER_AGENT};
 pub use connection::{Connection, Frame};
 pub use dialer::{ConnectInfo, Dialer, Family, Trace};
 pub use dns::DnsRecords;

@@ -1,10 +1,11 @@
 //! Names to addresses, without getaddrinfo (it would block a thread for each look-up).
 
 use crate::{
-    endpoint::{EndpointHost, is_private_name},
+    endpoint::{EndpointHost, is_private_name, network_of},
     error::{DialError, clip},
+    own_addresses::OwnAddresses,
 };
-use bigbrotr_models::{AddressPolicy, AddressRejection};
+use bigbrotr_models::{AddressPolicy, AddressRejection, Network};
 use hickory_resolver::{
     ResolverBuilder, TokioResolver,
     config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig},
@@ -34,12 +35,13 @@ pub(crate) struct Resolver {
     dns: Result<TokioResolver, String>,
     policy: AddressPolicy,
     check: AddressCheck,
+    own: OwnAddresses,
 }
 
 impl Resolver {
     /// From the system's `resolv.conf` and `hosts` (reads files: call it once). A system without is no error until a name is wanted.
     pub(crate) fn system(policy: AddressPolicy, check: AddressCheck) -> Self {
-        Self { dns: builder().and_then(finish), policy, check }
+        Self { dns: builder().and_then(finish), policy, check, own: OwnAddresses::of_system() }
     }
 
     /// Asks these name servers instead of the system's, by UDP and, for answers that are too large, by TCP.
@@ -51,7 +53,7 @@ impl Resolver {
         };
         let config = ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(server).collect());
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        Self { dns: finish(builder), policy, check }
+        Self { dns: finish(builder), policy, check, own: OwnAddresses::of_system() }
     }
 
     /// For look-ups of other records.
@@ -81,7 +83,7 @@ impl Resolver {
         let mut refused = None;
         let mut accepted = Vec::with_capacity(addresses.len());
         for address in addresses {
-            match (self.check)(address, self.policy) {
+            match self.judge(address) {
                 Ok(()) if !accepted.contains(&address) => accepted.push(address),
                 Ok(()) => {}
                 Err(reason) => {
@@ -95,6 +97,12 @@ impl Resolver {
         }
     }
 
+    fn judge(&self, address: IpAddr) -> Result<(), AddressRejection> {
+        (self.check)(address, self.policy)?;
+        // An operator who admits private addresses may have relays of his own here.
+        if !self.policy.allow_private && self.own.contains(address) { Err(AddressRejection::Own) } else { Ok(()) }
+    }
+
     /// The addresses of a host of the operator's, unchecked.
     pub(crate) async fn addresses(&self, host: &EndpointHost) -> Result<Vec<IpAddr>, DialError> {
         let name = match host {
@@ -103,6 +111,11 @@ impl Resolver {
         };
         if is_localhost(name) {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+        }
+        // Whatever led here by mistake: a resolver never hears such a name.
+        let network = network_of(name);
+        if network != Network::Clearnet {
+            return Err(DialError::NetworkOff(network));
         }
         let dns = self.dns()?;
         match dns.lookup_ip(query_of(name)).await {
@@ -177,7 +190,8 @@ mod tests {
     }
 
     fn without_dns(allow_private: bool) -> Resolver {
-        Resolver { dns: Err("none".into()), policy: AddressPolicy { allow_private }, check: refuse_10 }
+        let own = OwnAddresses::reading(|| ["192.0.2.7".parse().unwrap()].into());
+        Resolver { dns: Err("none".into()), policy: AddressPolicy { allow_private }, check: refuse_10, own }
     }
 
     fn name(text: &str) -> EndpointHost {
@@ -206,6 +220,22 @@ mod tests {
         let host = EndpointHost::Ip("10.0.0.1".parse().unwrap());
         let error = without_dns(false).checked(&host).await.unwrap_err();
         assert!(matches!(error, DialError::RefusedAddress { reason: AddressRejection::NonGlobal, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn addresses_of_this_machine_are_refused_unless_private_ones_are_admitted() {
+        let own = EndpointHost::Ip("::ffff:192.0.2.7".parse().unwrap());
+        let error = without_dns(false).checked(&own).await.unwrap_err();
+        assert!(matches!(error, DialError::RefusedAddress { reason: AddressRejection::Own, .. }), "{error}");
+        assert!(without_dns(true).checked(&own).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn overlay_names_never_come_to_a_resolver() {
+        for host in ["x.onion", "X.ONION", "a.b.i2p.", "x.loki", "onion.", "sub.x.Onion"] {
+            let error = without_dns(true).addresses(&name(host)).await.unwrap_err();
+            assert_eq!(error.class(), "network_off", "{host}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use super::servers::{Server, check, config, echo, endpoint};
-use crate::{DialError, Dialer, DialerConfig, Stage, resolver::Resolver, tls::Tls};
+use crate::{AddressLimits, DialError, Dialer, DialerConfig, Stage, resolver::Resolver, tls::Tls};
 use bigbrotr_models::AddressPolicy;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -55,7 +55,7 @@ async fn name_server(zone: fn(&str, usize) -> Answer) -> (SocketAddr, Arc<Mutex<
 
 fn dialer(server: SocketAddr, config: DialerConfig) -> Dialer {
     let resolver = Resolver::asking(&[server], config.address_policy, check);
-    Dialer::assemble(config, resolver, Tls::with_roots(Vec::new(), None))
+    Dialer::assemble(config, resolver, Tls::with_roots(Vec::new(), None), AddressLimits::default())
 }
 
 fn zone(name: &str, before: usize) -> Answer {

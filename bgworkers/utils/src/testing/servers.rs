@@ -1,6 +1,7 @@
 //! Listeners that behave as a test wants, and dialers whose address check does not depend on the real one.
 
 use crate::{
+    address_limits::AddressLimits,
     config::DialerConfig,
     dialer::Dialer,
     endpoint::{Endpoint, EndpointHost},
@@ -38,6 +39,8 @@ pub(super) fn config() -> DialerConfig {
         address_policy: AddressPolicy { allow_private: true },
         connect_timeout: Duration::from_millis(1500),
         request_timeout: Duration::from_millis(1500),
+        overlay_connect_timeout: Duration::from_millis(1500),
+        overlay_request_timeout: Duration::from_millis(1500),
         idle_timeout: Duration::from_secs(10),
         max_message_size: 1000,
         user_agent: "test/1".into(),
@@ -51,7 +54,7 @@ pub(super) fn dialer(config: DialerConfig) -> Dialer {
 
 pub(super) fn dialer_trusting(config: DialerConfig, roots: Vec<rustls::pki_types::CertificateDer<'static>>) -> Dialer {
     let resolver = Resolver::system(config.address_policy, check);
-    Dialer::assemble(config, resolver, Tls::with_roots(roots, None))
+    Dialer::assemble(config, resolver, Tls::with_roots(roots, None), AddressLimits::default())
 }
 
 /// A server on 127.0.0.1 that counts its connections.
