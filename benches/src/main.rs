@@ -9,10 +9,12 @@ mod cpu;
 mod limit;
 mod paths;
 mod size;
+mod status;
 
 use std::env;
 
-/// Reads `BENCH_EVENTS`, `BENCH_RELAYS`, `BENCH_COPIES` and `BENCH_BEFORE`; `BENCH_PATHS` measures ways of writing rows instead.
+/// Reads `BENCH_EVENTS`, `BENCH_RELAYS`, `BENCH_COPIES` and `BENCH_BEFORE`; `BENCH_PATHS` measures ways of writing rows
+/// instead, `BENCH_STATUS` the views of the health of so many relays.
 fn number(name: &str, default: usize) -> usize {
     env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
@@ -25,8 +27,9 @@ async fn main() {
         copies: number("BENCH_COPIES", 3),
         before: number("BENCH_BEFORE", 0),
     };
-    match number("BENCH_PATHS", 0) {
-        0 => archive::run(&plan).await,
-        rows => paths::run(rows).await,
+    match (number("BENCH_PATHS", 0), number("BENCH_STATUS", 0)) {
+        (0, 0) => archive::run(&plan).await,
+        (0, relays) => status::run(relays).await,
+        (rows, _) => paths::run(rows).await,
     }
 }
