@@ -13,6 +13,7 @@ mod figure;
 mod limit;
 mod paths;
 mod size;
+mod status;
 mod watch;
 mod world;
 
@@ -24,7 +25,7 @@ fn number(name: &str) -> Option<usize> {
     env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// Everything, or only what `BENCH_PATHS`, `BENCH_CANDIDATES`, `BENCH_CHECKS` or `BENCH_EVENTS` gives the size of.
+/// Everything, or only what `BENCH_PATHS`, `BENCH_CANDIDATES`, `BENCH_CHECKS`, `BENCH_EVENTS` or `BENCH_STATUS` gives the size of.
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let mut arguments = env::args().skip(1);
@@ -32,9 +33,9 @@ async fn main() {
         let latency = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(0);
         return world::serve(Duration::from_millis(latency)).await;
     }
-    let sizes = ["BENCH_PATHS", "BENCH_CANDIDATES", "BENCH_CHECKS", "BENCH_EVENTS"].map(number);
+    let sizes = ["BENCH_PATHS", "BENCH_CANDIDATES", "BENCH_CHECKS", "BENCH_EVENTS", "BENCH_STATUS"].map(number);
     let is_alone = sizes.iter().any(Option::is_some);
-    let [paths, candidates, checks, events] = sizes;
+    let [paths, candidates, checks, events, status] = sizes;
     if let Some(rows) = paths {
         paths::run(rows).await;
     }
@@ -58,5 +59,8 @@ async fn main() {
     }
     if let Some(relays) = checks.or((!is_alone).then_some(500)) {
         checks::run(relays).await;
+    }
+    if let Some(relays) = status.or((!is_alone).then_some(10_000)) {
+        status::run(relays).await;
     }
 }

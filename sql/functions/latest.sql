@@ -96,7 +96,7 @@ CREATE FUNCTION bigbrotr.follow_runs() RETURNS trigger
   AS $$
     BEGIN
       IF TG_OP = 'INSERT' THEN
-        PERFORM bigbrotr.refresh_latest_documents(array_agg(n.relay_id)) FROM added AS n;
+        PERFORM bigbrotr.refresh_latest_documents(array_agg(n.relay_id)) FROM added AS n WHERE n.type NOT IN ('nip66_dns', 'nip66_http');
       ELSIF TG_OP = 'DELETE' THEN
         PERFORM bigbrotr.refresh_latest_documents(array_agg(o.relay_id)) FROM removed AS o;
       ELSIF TG_OP = 'UPDATE' THEN

@@ -262,6 +262,34 @@ async fn no_document_stops_the_monitor() {
 }
 
 #[tokio::test]
+async fn what_becomes_different_is_told() {
+    let (cluster, client) = cluster("monitor", &[]).await;
+    let relay = Relay::start(RelayOptions::default());
+    add(&client, &relay.url()).await;
+    cluster.wait_for(&client, "SELECT online FROM bigbrotr.relay_status", SOON, "the first check").await;
+    relay.update(|options| options.nip11 = Some(Document::nip11(r#"{"name":"test relay","supported_nips":[1,"7D"]}"#)));
+    let told = "SELECT count(*) = 2 FROM bigbrotr.relay_changelog WHERE what IN ('nips', 'software')";
+    cluster.wait_for(&client, told, SOON, "the changes").await;
+    let nips = "SELECT new FROM bigbrotr.relay_changelog WHERE what = 'nips'";
+    assert_eq!(one::<String>(&client, nips).await, r#"["1", "7D"]"#);
+    assert_eq!(one::<i64>(&client, "SELECT count(*) FROM bigbrotr.relay_changelog WHERE what = 'name'").await, 0);
+    let page = Mode::Http(Document::html(503, "<html>busy</html>"));
+    relay.update(|options| options.mode = page.clone());
+    let down = "SELECT count(*) = 1 FROM bigbrotr.relay_outage WHERE up_at IS NULL AND error_class = 'http'";
+    cluster.wait_for(&client, down, SOON, "the outage").await;
+    relay.update(|options| options.mode = Mode::Nostr);
+    // It is looked at again a minute later, or when somebody asks.
+    let up =
+        "SELECT bigbrotr.check_now() IS NOT NULL AND count(*) = 1 FROM bigbrotr.relay_outage WHERE up_at > down_at";
+    cluster.wait_for(&client, up, SOON, "its end").await;
+    let flips = "SELECT string_agg(what, ' ' ORDER BY id) FROM bigbrotr.relay_changelog WHERE what IN ('up', 'down')";
+    assert_eq!(one::<String>(&client, flips).await, "down up");
+    let uptime = "SELECT uptime_1d > 0 AND uptime_1d < 1 FROM bigbrotr.relay_uptime";
+    assert!(one::<bool>(&client, uptime).await);
+    assert_eq!(errors(&client).await, 0);
+}
+
+#[tokio::test]
 async fn leases_of_a_crashed_monitor_are_nobodys() {
     let (mut cluster, client) = cluster("monitor", &[("bigbrotr.monitor_interval", "3600")]).await;
     let relay = Relay::start(RelayOptions::default());

@@ -213,6 +213,48 @@ async fn times_up_and_down_are_exact_and_weighted_by_time() {
 }
 
 #[tokio::test]
+async fn periods_are_the_checks_in_short() {
+    let (_, client) = database().await;
+    for n in 0..5 {
+        add_relay(&client, &format!("wss://relay-{n}.com")).await;
+    }
+    // Streaks of random length, as often down as up.
+    let sql = format!(
+        "SELECT bigbrotr.record_check(r, {T} + n * 1800, ok, 1, 1, NULL, CASE WHEN NOT ok THEN 'tcp' || n END, NULL, 3600)
+         FROM (SELECT r, n, ('x' || substr(md5((r * 1000 + n / (1 + r))::text), 1, 1))::bit(4)::int > 7 AS ok
+               FROM generate_series(1, 5) AS r, generate_series(1, 300) AS n) AS c ORDER BY n, r"
+    );
+    client.batch_execute(&sql).await.expect("recorded");
+    let kept =
+        "SELECT relay_url, online, since, until, error_class FROM bigbrotr.relay_history ORDER BY relay_url, since";
+    let short = "
+        SELECT r.url, s.ok, s.since, coalesce(lead(s.since) OVER (PARTITION BY r.url ORDER BY s.since), s.last), s.error_class
+        FROM (SELECT relay_id, ok, min(checked_at) AS since, max(checked_at) AS last, (array_agg(error_class ORDER BY checked_at))[1] AS error_class
+              FROM (SELECT *, row_number() OVER (PARTITION BY relay_id ORDER BY checked_at)
+                              - row_number() OVER (PARTITION BY relay_id, ok ORDER BY checked_at) AS streak
+                    FROM bigbrotr.relay_check) AS c
+              GROUP BY relay_id, ok, streak) AS s
+        JOIN bigbrotr.relay AS r ON r.id = s.relay_id ORDER BY r.url, s.since";
+    let kept = rows(&client, kept).await;
+    assert_eq!(kept, rows(&client, short).await);
+    assert!(kept.len() > 100, "{} periods", kept.len());
+    let flips = "SELECT relay_url, changed_at FROM bigbrotr.relay_changelog WHERE what IN ('up', 'down')
+                 EXCEPT SELECT relay_url, since FROM bigbrotr.relay_history";
+    assert_eq!(rows(&client, flips).await, Vec::<String>::new());
+    let all = "SELECT (SELECT count(*) FROM bigbrotr.relay_changelog WHERE what IN ('up', 'down')) + 5 = (SELECT count(*) FROM bigbrotr.relay_history),
+                      (SELECT count(*) FROM bigbrotr.relay_outage) = (SELECT count(*) FROM bigbrotr.relay_history WHERE NOT online)";
+    assert_eq!(rows(&client, all).await, ["t|t"]);
+    let uptime = "
+        SELECT count(*) FROM bigbrotr.relay_monitor AS m
+        WHERE abs(m.uptime_7d - (
+          SELECT sum(extract(epoch FROM h.until - greatest(h.since, m.last_check_at - interval '7 days'))) FILTER (WHERE h.online)
+                 / sum(extract(epoch FROM h.until - greatest(h.since, m.last_check_at - interval '7 days')))
+          FROM bigbrotr.relay_history AS h JOIN bigbrotr.relay AS r ON r.url = h.relay_url
+          WHERE r.id = m.relay_id AND h.until > m.last_check_at - interval '7 days')) < 0.0001";
+    assert_eq!(text(&client, uptime).await.as_deref(), Some("5"));
+}
+
+#[tokio::test]
 async fn time_nobody_looked_at_counts_neither_way() {
     let (_, client) = database().await;
     let relay = add_relay(&client, "wss://a.com").await;
