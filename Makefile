@@ -34,7 +34,7 @@ say = @if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then printf '\033[1m== %s\033[0m\n' '
 .DEFAULT_GOAL := build
 .SUFFIXES:
 .NOTPARALLEL:
-.PHONY: build install uninstall check lint test soak kills demo demo-stop run bench deps toolchain headers workspace clean help
+.PHONY: build install uninstall check lint test soak kills fuzz demo demo-stop run bench deps toolchain headers workspace clean help
 
 ## build: compile the extension for the server of PG_CONFIG (the default)
 build: toolchain headers
@@ -86,6 +86,13 @@ KILLS ?= 200
 ## kills: kill server processes at random, KILLS (200) times under load, and compare the archive; KILLS_SEED repeats a run
 kills: deps workspace
 	@KILLS=$(KILLS) KILLS_SEED=$(KILLS_SEED) $(CARGO) test --release $(WORKSPACE) --test kills -- --nocapture
+
+FUZZ_INPUTS ?= 1000000
+## fuzz: FUZZ_INPUTS (1,000,000) mutated inputs for every parser of strangers' bytes; FUZZ_TARGET for one, FUZZ_SEED for others
+fuzz: toolchain headers
+	@$(CARGO) build --release --quiet $(WORKSPACE) --bin bigbrotr-fuzz
+	@# An allocation sized by a stranger fails here.
+	@ulimit -v 4000000; FUZZ_INPUTS=$(FUZZ_INPUTS) FUZZ_TARGET=$(FUZZ_TARGET) FUZZ_SEED=$(FUZZ_SEED) $(TARGET)/bigbrotr-fuzz
 
 # The library and every program beside it, in the selection that all but `make` use.
 workspace: toolchain headers

@@ -160,12 +160,13 @@ CREATE FUNCTION bigbrotr.fail_candidate(url text, error text) RETURNS void
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
     UPDATE bigbrotr.candidate AS c
-    SET failures        = c.failures + 1,
+    -- A proxy of ours that is down says nothing about the candidate: its ladder stays where it is.
+    SET failures        = c.failures + (fail_candidate.error NOT LIKE 'proxy:%')::integer,
         last_error      = left(fail_candidate.error, 500),
         leased_until    = NULL,
         -- ±20 %, so that what failed together is not tried again together.
         next_attempt_at = now() + (0.8 + 0.4 * random())
-          * ('{1 minute,5 minutes,30 minutes,2 hours,8 hours,1 day,2 days,4 days,7 days}'::interval[])[LEAST(c.failures + 1, 9)]
+          * ('{1 minute,5 minutes,30 minutes,2 hours,8 hours,1 day,2 days,4 days,7 days}'::interval[])[CASE WHEN fail_candidate.error LIKE 'proxy:%' THEN 2 ELSE LEAST(c.failures + 1, 9) END]
     WHERE c.url = fail_candidate.url
   $$;
 COMMENT ON FUNCTION bigbrotr.fail_candidate(text, text) IS

@@ -108,6 +108,14 @@ CREATE FUNCTION bigbrotr.record_check(
         RETURN;
       END IF;
 
+      -- A proxy of ours that is down, a network that is off, too many connections of ours: nothing is known of the relay.
+      IF record_check.error_class IN ('proxy', 'network_off', 'busy') THEN
+        UPDATE bigbrotr.relay_monitor AS m
+        SET leased_until = NULL, next_check_at = now() + jitter * LEAST(pause, interval '5 minutes')
+        WHERE m.relay_id = record_check.relay_id;
+        RETURN;
+      END IF;
+
       monitor.failures := monitor.failures + 1;
       silence := to_timestamp(record_check.checked_at) - COALESCE(monitor.last_ok_at, relay.discovered_at);
       IF silence >= week AND monitor.failures >= 5 THEN

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bigbrotr_core::{Config, Context, ServiceError, StoreError};
 use bigbrotr_models::{AddressPolicy, Network, RelayUrl};
-use bigbrotr_utils::{Dialer, DialerConfig, HttpRequest};
+use bigbrotr_utils::{Dialer, DialerConfig, HttpRequest, USER_AGENT};
 use futures_util::StreamExt;
 
 use crate::urls;
@@ -57,6 +57,10 @@ impl Dialers {
 fn settings(config: &Config) -> DialerConfig {
     DialerConfig {
         address_policy: config.address_policy,
+        ports: config.ports.clone(),
+        user_agent: config.user_agent.clone().unwrap_or_else(|| USER_AGENT.to_owned()),
+        overlay_connect_timeout: config.overlay_connect_timeout,
+        overlay_request_timeout: config.overlay_request_timeout,
         connect_timeout: config.connect_timeout,
         request_timeout: config.request_timeout,
         networks: config.networks.iter().copied().filter(|network| *network == Network::Clearnet).collect(),

@@ -2,7 +2,8 @@
 
 mod batch;
 mod check;
-mod document;
+#[doc(hidden)] // for the fuzz targets
+pub mod document;
 mod pool;
 mod reading;
 mod report;

@@ -52,13 +52,14 @@ impl From<&DialError> for Failure {
 
 /// Measures a relay. Takes at most the connect and request time-outs, twice if its newest event is a large one.
 pub async fn measure(url: &RelayUrl, settings: &Settings, memory: &MemoryBudget) -> Reading {
-    let first = attempt(&settings.dialer, url, settings.request_timeout, memory).await;
+    let limit = settings.dialer.config().request_timeout_in(url.network());
+    let first = attempt(&settings.dialer, url, limit, memory).await;
     if first.failure.as_ref().is_none_or(|failure| failure.class != "oversize") {
         return first;
     }
     // Follow lists beyond the small cap exist; they must not make a relay look dead.
-    match timeout(settings.request_timeout, settings.large_permits.acquire()).await {
-        Ok(_permit) => attempt(&settings.large_dialer, url, settings.request_timeout, memory).await,
+    match timeout(limit, settings.large_permits.acquire()).await {
+        Ok(_permit) => attempt(&settings.large_dialer, url, limit, memory).await,
         Err(_) => first,
     }
 }

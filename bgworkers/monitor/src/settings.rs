@@ -1,11 +1,10 @@
 //! The settings of the service, taken out of the worker's configuration.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bigbrotr_core::Config;
 use bigbrotr_models::{AddressPolicy, Network};
-use bigbrotr_utils::{Dialer, DialerConfig, Proxies};
+use bigbrotr_utils::{Dialer, DialerConfig, Proxies, USER_AGENT};
 use tokio::sync::Semaphore;
 
 /// Cap of one WebSocket message while hundreds of relays are asked: a frame's header alone reserves memory for all of it.
@@ -28,8 +27,6 @@ pub struct Settings {
     pub concurrency: usize,
     /// Age at which a relay is checked again, seconds.
     pub interval_s: i32,
-    /// From a sent REQ to its first answer.
-    pub request_timeout: Duration,
     /// Networks that can be dialed: an overlay without a proxy would make all its relays look dead.
     pub networks: Vec<Network>,
     /// How relay URLs are read.
@@ -49,6 +46,10 @@ impl Settings {
         networks.retain(|network| *network == Network::Clearnet || proxies.of(*network).is_some());
         let large_dialer = Dialer::new(DialerConfig {
             address_policy: config.address_policy,
+            ports: config.ports.clone(),
+            user_agent: config.user_agent.clone().unwrap_or_else(|| USER_AGENT.to_owned()),
+            overlay_connect_timeout: config.overlay_connect_timeout,
+            overlay_request_timeout: config.overlay_request_timeout,
             connect_timeout: config.connect_timeout,
             request_timeout: config.request_timeout,
             idle_timeout: config.idle_timeout,
@@ -66,7 +67,6 @@ impl Settings {
             slots: Arc::new(Semaphore::new(concurrency)),
             concurrency,
             interval_s: i32::try_from(config.monitor_interval.as_secs()).unwrap_or(i32::MAX).max(1),
-            request_timeout: config.request_timeout,
             networks,
             address_policy: config.address_policy,
             rtt: wants("rtt"),

@@ -9,6 +9,8 @@ pub mod connection;
 pub mod dialer;
 pub mod endpoint;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod headers;
 pub mod host_limits;
 pub mod http;
