@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bigbrotr_core::retention::{Keep, parse_rules};
 use bigbrotr_core::{Config, Retention, ServiceKind};
-use bigbrotr_models::{AddressPolicy, Filter, Network};
+use bigbrotr_models::{AddressPolicy, Filter, Network, PortPolicy};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 mod checks;
@@ -42,6 +42,11 @@ static I2P_PROXY: Text = empty();
 static LOKI_PROXY: Text = empty();
 static ALLOW_PRIVATE_ADDRESSES: GucSetting<bool> = GucSetting::<bool>::new(false);
 static DNS_SERVER: Text = empty();
+static BLOCKED_PORTS: Text = Text::new(Some(PortPolicy::DEFAULT));
+static USER_AGENT: Text = empty();
+static OVERLAY_CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
+static OVERLAY_REQUEST_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
+static OVERLAY_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(32);
 static CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static REQUEST_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60_000);
@@ -360,6 +365,54 @@ pub fn register() {
         Some(checks::name_servers),
         c"Name servers to ask instead of the system's.",
         c"Comma-separated addresses, each with a port or without: 127.0.0.1, 127.0.0.1:5353, [::1]:53. Empty: those of resolv.conf.",
+    );
+    text(
+        c"bigbrotr.blocked_ports",
+        &BLOCKED_PORTS,
+        S,
+        PLAIN,
+        Some(checks::blocked_ports),
+        c"Ports no relay, document or API is fetched from.",
+        c"Comma-separated ports and ranges such as 6665-6669, in every network, also with bigbrotr.allow_private_addresses. The default is what browsers block, and databases. Empty: none.",
+    );
+    text(
+        c"bigbrotr.user_agent",
+        &USER_AGENT,
+        S,
+        PLAIN,
+        Some(checks::user_agent),
+        c"Who asks, in every request.",
+        c"Visible ASCII. Empty: bigbrotr, its version and its address. Put a way to reach you into it.",
+    );
+    int(
+        c"bigbrotr.overlay_connect_timeout",
+        &OVERLAY_CONNECT_TIMEOUT,
+        100,
+        600_000,
+        S,
+        MILLISECONDS,
+        c"Time to an open WebSocket in tor, i2p and loki.",
+        c"In place of bigbrotr.connect_timeout there: a way has to be built first.",
+    );
+    int(
+        c"bigbrotr.overlay_request_timeout",
+        &OVERLAY_REQUEST_TIMEOUT,
+        100,
+        600_000,
+        S,
+        MILLISECONDS,
+        c"Time to the first answer to a request in tor, i2p and loki.",
+        c"In place of bigbrotr.request_timeout there.",
+    );
+    int(
+        c"bigbrotr.overlay_concurrency",
+        &OVERLAY_CONCURRENCY,
+        1,
+        10_000,
+        S,
+        PLAIN,
+        c"Relays of each of tor, i2p and loki that a service is at, at a time.",
+        c"Beside those of the clearnet, so that slow networks take no place there.",
     );
     int(
         c"bigbrotr.connect_timeout",
@@ -738,6 +791,11 @@ pub fn config() -> Config {
         address_policy: address_policy(),
         // The check hook has accepted it.
         name_servers: parse_name_servers(&string(&DNS_SERVER)).unwrap_or_default(),
+        ports: string(&BLOCKED_PORTS).parse().unwrap_or_default(),
+        user_agent: optional(&USER_AGENT),
+        overlay_connect_timeout: milliseconds(&OVERLAY_CONNECT_TIMEOUT),
+        overlay_request_timeout: milliseconds(&OVERLAY_REQUEST_TIMEOUT),
+        overlay_concurrency: count(&OVERLAY_CONCURRENCY),
         connect_timeout: milliseconds(&CONNECT_TIMEOUT),
         request_timeout: milliseconds(&REQUEST_TIMEOUT),
         idle_timeout: milliseconds(&IDLE_TIMEOUT),

@@ -58,16 +58,23 @@ CREATE FUNCTION bigbrotr.claim_candidates(max integer, lease_s integer, networks
   LANGUAGE sql VOLATILE STRICT ROWS 100 SET search_path = pg_catalog, pg_temp
   AS $$
     WITH due AS MATERIALIZED (
-      SELECT c.url
-      FROM bigbrotr.candidate AS c
-      WHERE c.next_attempt_at <= now()
-        AND (c.leased_until IS NULL OR c.leased_until <= now())
-        AND (c.failures = 0 OR NOT untried_only)
-        AND c.network = ANY (networks::bigbrotr.network[])
-        AND NOT EXISTS (SELECT FROM bigbrotr.block AS b WHERE c.url LIKE b.pattern)
-      ORDER BY c.next_attempt_at
+      SELECT d.url
+      -- Network by network, in the order of the index: whatever waits in a network that is off is not read.
+      FROM unnest(networks::bigbrotr.network[]) AS n(network)
+      CROSS JOIN LATERAL (
+        SELECT c.url, c.next_attempt_at
+        FROM bigbrotr.candidate AS c
+        WHERE c.network = n.network
+          AND c.next_attempt_at <= now()
+          AND (c.leased_until IS NULL OR c.leased_until <= now())
+          AND (c.failures = 0 OR NOT untried_only)
+          AND NOT EXISTS (SELECT FROM bigbrotr.block AS b WHERE c.url LIKE b.pattern)
+        ORDER BY c.next_attempt_at
+        LIMIT max
+        FOR UPDATE OF c SKIP LOCKED
+      ) AS d
+      ORDER BY d.next_attempt_at
       LIMIT max
-      FOR UPDATE OF c SKIP LOCKED
     ), claimed AS (
       UPDATE bigbrotr.candidate AS c
       SET leased_until = now() + make_interval(secs => lease_s)
@@ -202,12 +209,13 @@ CREATE FUNCTION bigbrotr.fail_candidate(url text, error text) RETURNS void
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
     UPDATE bigbrotr.candidate AS c
-    SET failures        = c.failures + 1,
+    -- A proxy of ours that is down says nothing about the candidate: its ladder stays where it is.
+    SET failures        = c.failures + (fail_candidate.error NOT LIKE 'proxy:%')::integer,
         last_error      = left(fail_candidate.error, 500),
         leased_until    = NULL,
         -- ±20 %, so that what failed together is not tried again together.
         next_attempt_at = now() + (0.8 + 0.4 * random())
-          * ('{1 minute,5 minutes,30 minutes,2 hours,8 hours,1 day,2 days,4 days,7 days}'::interval[])[LEAST(c.failures + 1, 9)]
+          * ('{1 minute,5 minutes,30 minutes,2 hours,8 hours,1 day,2 days,4 days,7 days}'::interval[])[CASE WHEN fail_candidate.error LIKE 'proxy:%' THEN 2 ELSE LEAST(c.failures + 1, 9) END]
     WHERE c.url = fail_candidate.url
   $$;
 COMMENT ON FUNCTION bigbrotr.fail_candidate(text, text) IS

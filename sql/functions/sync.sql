@@ -90,12 +90,15 @@ COMMENT ON FUNCTION bigbrotr.return_relays(integer[]) IS
 CREATE FUNCTION bigbrotr.extend_leases(relay_ids integer[], lease_s integer) RETURNS SETOF integer
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
-    UPDATE bigbrotr.relay_sync SET leased_until = now() + lease_s * interval '1 second'
-    WHERE relay_id = ANY (relay_ids) AND leased_by = pg_backend_pid()
-    RETURNING relay_id
+    UPDATE bigbrotr.relay_sync AS s SET leased_until = now() + lease_s * interval '1 second'
+    FROM bigbrotr.relay AS r
+    WHERE s.relay_id = ANY (relay_ids) AND s.leased_by = pg_backend_pid()
+      AND r.id = s.relay_id AND r.state <> 'blocked'
+      AND NOT EXISTS (SELECT FROM bigbrotr.block AS b WHERE r.url LIKE b.pattern)
+    RETURNING s.relay_id
   $$;
 COMMENT ON FUNCTION bigbrotr.extend_leases(integer[], integer) IS
-  'Internal: a synchronizer is still at these relays; returns those that nobody else has taken over.';
+  'Internal: a synchronizer is still at these relays; returns those that nobody else has taken over and nobody has blocked.';
 
 CREATE FUNCTION bigbrotr.release_leases() RETURNS void
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

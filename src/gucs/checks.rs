@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::net::{IpAddr, SocketAddr};
 
-use bigbrotr_models::{AddressPolicy, Filter, Network, RelayUrl};
+use bigbrotr_models::{AddressPolicy, Filter, Network, PortPolicy, RelayUrl};
 use bigbrotr_nips::nip66;
 use pgrx::{pg_guard, pg_sys};
 
@@ -79,6 +79,17 @@ hook!(monitor_checks, |text| {
 hook!(proxy, |text| if text.is_empty() { Ok(()) } else { parse_proxy(text).map(drop) });
 
 hook!(name_servers, |text| parse_name_servers(text).map(drop));
+
+hook!(blocked_ports, |text| text.parse::<PortPolicy>().map(drop).map_err(|error| error.to_string()));
+
+hook!(user_agent, |text| {
+    let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    match text.len() {
+        _ if !is_visible => Err("only visible ASCII can stand in a request".to_owned()),
+        257.. => Err("it is longer than 256 bytes".to_owned()),
+        _ => Ok(()),
+    }
+});
 
 hook!(retention_kinds, |text| bigbrotr_core::retention::parse_rules(text).map(drop));
 

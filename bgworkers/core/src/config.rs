@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bigbrotr_models::{AddressPolicy, Filter, Network};
+use bigbrotr_models::{AddressPolicy, Filter, Network, PortPolicy};
 
 use crate::Retention;
 
@@ -40,10 +40,20 @@ pub struct Config {
     pub address_policy: AddressPolicy,
     /// `dns_server`: name servers to ask; empty: those of the system.
     pub name_servers: Vec<SocketAddr>,
+    /// `blocked_ports`.
+    pub ports: PortPolicy,
+    /// `user_agent`; `None` is the built-in one.
+    pub user_agent: Option<String>,
     /// `connect_timeout`: to an open WebSocket.
     pub connect_timeout: Duration,
     /// `request_timeout`: to the first answer.
     pub request_timeout: Duration,
+    /// `overlay_connect_timeout`: `connect_timeout` in Tor, I2P and Lokinet.
+    pub overlay_connect_timeout: Duration,
+    /// `overlay_request_timeout`: `request_timeout` in Tor, I2P and Lokinet.
+    pub overlay_request_timeout: Duration,
+    /// `overlay_concurrency`: relays at a time in each overlay, beside those of the clearnet.
+    pub overlay_concurrency: usize,
     /// `idle_timeout`: without any frame.
     pub idle_timeout: Duration,
     /// `max_message_size`, in bytes.
@@ -121,8 +131,13 @@ impl Default for Config {
             loki_proxy: None,
             address_policy: AddressPolicy::default(),
             name_servers: Vec::new(),
+            ports: PortPolicy::default(),
+            user_agent: None,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(10),
+            overlay_connect_timeout: Duration::from_secs(30),
+            overlay_request_timeout: Duration::from_secs(30),
+            overlay_concurrency: 32,
             idle_timeout: Duration::from_secs(60),
             max_message_size: 4096 << 10,
             max_event_size: 1024 << 10,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bigbrotr_core::{Config, Context, ServiceError, StoreError};
 use bigbrotr_models::{AddressPolicy, Network};
-use bigbrotr_utils::{Dialer, DialerConfig, HttpRequest};
+use bigbrotr_utils::{Dialer, DialerConfig, HttpRequest, USER_AGENT};
 use futures_util::StreamExt;
 
 use crate::mentions::Mentions;
@@ -63,6 +63,10 @@ fn settings(config: &Config) -> DialerConfig {
     DialerConfig {
         name_servers: config.name_servers.clone(),
         address_policy: config.address_policy,
+        ports: config.ports.clone(),
+        user_agent: config.user_agent.clone().unwrap_or_else(|| USER_AGENT.to_owned()),
+        overlay_connect_timeout: config.overlay_connect_timeout,
+        overlay_request_timeout: config.overlay_request_timeout,
         connect_timeout: config.connect_timeout,
         request_timeout: config.request_timeout,
         networks: config.networks.iter().copied().filter(|network| *network == Network::Clearnet).collect(),

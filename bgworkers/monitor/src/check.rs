@@ -103,7 +103,17 @@ async fn parts(url: &RelayUrl, settings: &Settings, limits: &HostLimits, memory:
         && let Some(mut connection) = measured.take_answering()
     {
         found.written = Some(match write::permission(info.as_ref()) {
-            Ok(work) => writer.write(&mut connection, url.as_str(), work, settings.request_timeout, memory).await,
+            Ok(work) => {
+                writer
+                    .write(
+                        &mut connection,
+                        url.as_str(),
+                        work,
+                        settings.dialer.config().request_timeout_in(url.network()),
+                        memory,
+                    )
+                    .await
+            }
             Err(reason) => Written::NotTried(reason),
         });
         connection.close().await;

@@ -3,6 +3,7 @@
 mod batch;
 mod check;
 mod checks;
+#[doc(hidden)] // for the fuzz targets
 pub mod document;
 mod files;
 mod pool;

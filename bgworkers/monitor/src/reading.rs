@@ -84,13 +84,14 @@ pub struct Wanted {
 
 /// Opens a WebSocket and measures it. Takes at most the connect and request time-outs, twice if its newest event is a large one.
 pub async fn measure(url: &RelayUrl, wanted: Wanted, settings: &Settings, memory: &MemoryBudget) -> Measured {
-    let first = attempt(&settings.dialer, url, wanted, settings.request_timeout, memory).await;
+    let limit = settings.dialer.config().request_timeout_in(url.network());
+    let first = attempt(&settings.dialer, url, wanted, limit, memory).await;
     if first.reading.failure.as_ref().is_none_or(|failure| failure.class != "oversize") {
         return first;
     }
     // Follow lists beyond the small cap exist; they must not make a relay look dead.
-    match timeout(settings.request_timeout, settings.large_permits.acquire()).await {
-        Ok(_permit) => attempt(&settings.large_dialer, url, wanted, settings.request_timeout, memory).await,
+    match timeout(limit, settings.large_permits.acquire()).await {
+        Ok(_permit) => attempt(&settings.large_dialer, url, wanted, limit, memory).await,
         Err(_) => first,
     }
 }

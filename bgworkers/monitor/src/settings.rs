@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bigbrotr_core::Config;
 use bigbrotr_models::{AddressPolicy, Network, Signer};
 use bigbrotr_nips::nip19;
-use bigbrotr_utils::{Dialer, DialerConfig, GeoIp, Proxies, secret_file};
+use bigbrotr_utils::{Dialer, DialerConfig, GeoIp, Proxies, USER_AGENT, secret_file};
 use tokio::sync::Semaphore;
 
 use crate::checks::Checks;
@@ -33,8 +32,6 @@ pub struct Settings {
     pub concurrency: usize,
     /// Age at which a relay is checked again, seconds.
     pub interval_s: i32,
-    /// From a sent REQ to its first answer.
-    pub request_timeout: Duration,
     /// Networks that can be dialed: an overlay without a proxy would make all its relays look dead.
     pub networks: Vec<Network>,
     /// How relay URLs are read.
@@ -60,6 +57,10 @@ impl Settings {
         networks.retain(|network| *network == Network::Clearnet || proxies.of(*network).is_some());
         let large_dialer = Dialer::new(DialerConfig {
             address_policy: config.address_policy,
+            ports: config.ports.clone(),
+            user_agent: config.user_agent.clone().unwrap_or_else(|| USER_AGENT.to_owned()),
+            overlay_connect_timeout: config.overlay_connect_timeout,
+            overlay_request_timeout: config.overlay_request_timeout,
             connect_timeout: config.connect_timeout,
             request_timeout: config.request_timeout,
             idle_timeout: config.idle_timeout,
@@ -98,7 +99,6 @@ impl Settings {
             slots: Arc::new(Semaphore::new(concurrency)),
             concurrency,
             interval_s: i32::try_from(config.monitor_interval.as_secs()).unwrap_or(i32::MAX).max(1),
-            request_timeout: config.request_timeout,
             networks,
             address_policy: config.address_policy,
             checks,

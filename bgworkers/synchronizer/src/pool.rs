@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bigbrotr_core::log::Level;
 use bigbrotr_core::{Config, Context, CycleReport, Next, Row, ServiceError, Value};
 use bigbrotr_models::RelayUrl;
-use bigbrotr_utils::{Dialer, DialerConfig, HostLimits, Proxies, host_key};
+use bigbrotr_utils::{Dialer, DialerConfig, HostLimits, Proxies, USER_AGENT, host_key};
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -300,6 +300,12 @@ fn dialer(config: &Config) -> Dialer {
     Dialer::new(DialerConfig {
         name_servers: config.name_servers.clone(),
         address_policy: config.address_policy,
+        ports: config.ports.clone(),
+        user_agent: config.user_agent.clone().unwrap_or_else(|| USER_AGENT.to_owned()),
+        overlay_connect_timeout: config.overlay_connect_timeout,
+        overlay_request_timeout: config.overlay_request_timeout,
+        // Those it stays connected to have asked for it, by an upgrade; they are many behind one address of a hoster.
+        is_counted_while_open: false,
         connect_timeout: config.connect_timeout,
         request_timeout: config.request_timeout,
         idle_timeout: config.idle_timeout,

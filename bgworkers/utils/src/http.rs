@@ -190,7 +190,7 @@ fn failure(error: &hyper::Error) -> DialError {
 }
 
 /// Where a redirect leads, if it stays within the site.
-fn redirected(from: &Endpoint, location: &str, policy: AddressPolicy) -> Result<Endpoint, DialError> {
+pub(crate) fn redirected(from: &Endpoint, location: &str, policy: AddressPolicy) -> Result<Endpoint, DialError> {
     let refuse = || DialError::RedirectRefused(clip(location));
     let base = Url::parse(&from.http_url()).map_err(|_| refuse())?;
     let url = base.join(location).map_err(|_| refuse())?;
@@ -220,7 +220,7 @@ fn site(host: &EndpointHost) -> Option<&str> {
     }
 }
 
-fn endpoint_of(url: &Url) -> Option<Endpoint> {
+pub(crate) fn endpoint_of(url: &Url) -> Option<Endpoint> {
     let tls = match url.scheme() {
         "https" => true,
         "http" => false,

@@ -11,6 +11,8 @@ pub mod dialer;
 pub mod dns;
 pub mod endpoint;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod geoip;
 pub mod headers;
 pub mod host_limits;

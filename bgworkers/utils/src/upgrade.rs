@@ -82,7 +82,7 @@ async fn read_head(stream: &mut Stream, received: &mut Vec<u8>) -> Result<usize,
     }
 }
 
-fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
+pub(crate) fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
     let tail = bytes.get(from..)?;
     tail.windows(4)
         .position(|w| w == b"\r\n\r\n")
@@ -90,7 +90,7 @@ fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
         .or_else(|| tail.windows(2).position(|w| w == b"\n\n").map(|at| from + at + 2))
 }
 
-fn parse(head: &[u8]) -> Result<(u16, Headers), DialError> {
+pub(crate) fn parse(head: &[u8]) -> Result<(u16, Headers), DialError> {
     let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut lines);
     match response.parse(head) {
@@ -105,7 +105,7 @@ fn parse(head: &[u8]) -> Result<(u16, Headers), DialError> {
     Ok((response.code.unwrap_or(0), headers))
 }
 
-fn accept(headers: Headers, key: &str) -> Result<Headers, DialError> {
+pub(crate) fn accept(headers: Headers, key: &str) -> Result<Headers, DialError> {
     if !headers.has_token("upgrade", "websocket") {
         return Err(DialError::Upgrade("no \"Upgrade: websocket\" in the answer"));
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bigbrotr_core::Config;
 use bigbrotr_models::Network;
-use bigbrotr_utils::{Dialer, DialerConfig, Proxies};
+use bigbrotr_utils::{Dialer, DialerConfig, Proxies, USER_AGENT};
 
 /// Bytes of one message. A frame's header alone reserves as much, times hundreds of strangers; the newest note of a relay
 /// is far below.
@@ -44,6 +44,10 @@ fn settings(config: &Config) -> DialerConfig {
     DialerConfig {
         name_servers: config.name_servers.clone(),
         address_policy: config.address_policy,
+        ports: config.ports.clone(),
+        user_agent: config.user_agent.clone().unwrap_or_else(|| USER_AGENT.to_owned()),
+        overlay_connect_timeout: config.overlay_connect_timeout,
+        overlay_request_timeout: config.overlay_request_timeout,
         connect_timeout: config.connect_timeout,
         request_timeout: config.request_timeout,
         idle_timeout: config.idle_timeout,

@@ -85,8 +85,8 @@ pub async fn attempt(dialer: &Dialer, candidate: &Candidate, memory: &MemoryBudg
     }
     match ask(dialer, url, memory).await {
         Ok(()) => compare(dialer, candidate, url.clone(), memory).await,
-        // The setting changed after the candidate was claimed.
-        Err(failure) if failure.class == "network_off" => Outcome::NotTried,
+        // The setting changed after the candidate was claimed, or we are too many at its address.
+        Err(failure) if matches!(failure.class, "network_off" | "busy") => Outcome::NotTried,
         Err(failure) => Outcome::Failed(failure),
     }
 }
@@ -120,7 +120,7 @@ fn tls_twin(url: &RelayUrl) -> Option<RelayUrl> {
 async fn ask(dialer: &Dialer, url: &RelayUrl, memory: &MemoryBudget) -> Result<(), Failure> {
     let (mut connection, _) = dialer.connect(url).await?;
     let mut examiner = Examiner::new();
-    let limit = dialer.config().request_timeout;
+    let limit = dialer.config().request_timeout_in(url.network());
     match timeout(limit, converse(&mut connection, &mut examiner, memory)).await {
         Ok(Ok(())) => {
             connection.close().await;

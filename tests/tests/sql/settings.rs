@@ -5,7 +5,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use crate::support::{cluster, database, quote, refusal, rows, superuser, text};
 
 /// name, type, unit, default, context (R: reload, S: superuser), as in the contract.
-const SETTINGS: [(&str, &str, &str, &str, char); 56] = [
+const SETTINGS: [(&str, &str, &str, &str, char); 61] = [
     ("databases", "string", "", "", 'R'),
     ("seeder_enabled", "bool", "", "on", 'R'),
     ("finder_enabled", "bool", "", "on", 'R'),
@@ -34,6 +34,11 @@ const SETTINGS: [(&str, &str, &str, &str, char); 56] = [
     ("loki_proxy", "string", "", "", 'S'),
     ("allow_private_addresses", "bool", "", "off", 'S'),
     ("dns_server", "string", "", "", 'S'),
+    ("blocked_ports", "string", "", BLOCKED_PORTS, 'S'),
+    ("user_agent", "string", "", "", 'S'),
+    ("overlay_connect_timeout", "integer", "ms", "30000", 'S'),
+    ("overlay_request_timeout", "integer", "ms", "30000", 'S'),
+    ("overlay_concurrency", "integer", "", "32", 'S'),
     ("connect_timeout", "integer", "ms", "10000", 'S'),
     ("request_timeout", "integer", "ms", "10000", 'S'),
     ("idle_timeout", "integer", "ms", "60000", 'S'),
@@ -63,6 +68,8 @@ const SETTINGS: [(&str, &str, &str, &str, char); 56] = [
     ("geoip_asn_file", "string", "", "", 'S'),
     ("history_retention", "integer", "s", "2592000", 'S'),
 ];
+/// What browsers block, and databases.
+const BLOCKED_PORTS: &str = "0,7,11,13,15,17,19-23,25,37,42,43,53,69,77,79,87,95,101-104,109-111,113,115,117,119,123,135,137,139,143,161,179,389,427,445,465,512-515,526,530-532,540,548,554,556,563,587,601,636,989,990,993,995,1433,1521,1719,1720,1723,2049,3306,3389,3659,4045,4190,5060,5061,5432,6000,6379,6566,6665-6669,6679,6697,10080,11211,27017";
 const LAST: (&str, &str, &str, &str, char) = ("quarantine_retention", "integer", "s", "2592000", 'S');
 
 #[tokio::test]
@@ -126,6 +133,8 @@ async fn bad_texts_are_refused_with_a_reason() {
         ("databases", vec!["a,,b", ",", "a,", "\"unclosed", "\"\"", "a\"b", "\"a\"b", &long_list, &long_name]),
         ("networks", vec!["clear", "clearnet,,tor", "clearnet tor", "CLEARNET;", "\"clearnet"]),
         ("event_retention_kinds", vec![",", "1", "1=", "1=1w", "70000=1d", "5-3=1d", "1=1d,", "1=-1d", "1=1d 2=1d"]),
+        ("blocked_ports", vec!["x", ",", "25,", "65536", "9-8", "25 26"]),
+        ("user_agent", vec!["a\nb", "é", "\u{7f}"]),
         ("monitor_checks", vec!["nip12", "rtt,", "rtt ssl"]),
         (
             "dns_server",

@@ -1,0 +1,113 @@
+//! What the fuzz targets need of this crate, and nobody else. Each takes what a stranger may send and panics when a promise is broken.
+
+use crate::{
+    endpoint::{Endpoint, EndpointHost, network_of},
+    headers::MAX_HEADERS,
+    http::{endpoint_of, redirected},
+    upgrade,
+};
+use bigbrotr_models::{AddressPolicy, Network, RelayUrl, address};
+use futures_util::StreamExt;
+use hickory_resolver::proto::op::Message;
+use std::{cell::RefCell, future::Future};
+use tokio::io::AsyncWriteExt;
+use tokio::runtime::Runtime;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::protocol::{Role, WebSocketConfig},
+};
+use url::Url;
+
+/// More than any input of a target.
+const PIPE: usize = 1 << 20;
+
+/// Runs `work` on a runtime of this thread.
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    thread_local!(static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) });
+    RUNTIME.with_borrow_mut(|kept| {
+        let made = || tokio::runtime::Builder::new_current_thread().build();
+        let runtime = match kept.take() {
+            Some(runtime) => runtime,
+            None => made().unwrap_or_else(|error| panic!("no runtime: {error}")),
+        };
+        kept.insert(runtime).block_on(work)
+    })
+}
+
+/// The answer to an upgrade request.
+pub fn upgrade_head(bytes: &[u8]) {
+    let Some(end) = upgrade::end_of_head(bytes, 0) else { return };
+    let Ok((_, headers)) = upgrade::parse(bytes.get(..end).unwrap_or_default()) else { return };
+    assert!(headers.iter().count() <= MAX_HEADERS);
+    assert!(upgrade::accept(headers, "no key of theirs").is_err(), "an accept key nobody could know");
+}
+
+/// Where a key leads: an address in it is one that the rules admit, and an overlay name is in its network.
+pub fn endpoint(url: &RelayUrl, policy: AddressPolicy) {
+    let endpoint = Endpoint::from(url);
+    match &endpoint.host {
+        EndpointHost::Ip(ip) => assert_eq!(address::check(*ip, policy), Ok(()), "{url:?}"),
+        EndpointHost::Name(name) => assert_eq!(network_of(name), endpoint.network, "{url:?}"),
+    }
+    let parsed = Url::parse(&endpoint.http_url()).ok().and_then(|url| endpoint_of(&url));
+    let parsed = parsed.unwrap_or_else(|| panic!("no HTTP URL: {url:?}"));
+    assert_eq!((&parsed.host, parsed.port), (&endpoint.host, endpoint.port), "two readings of {url:?}");
+}
+
+/// A `Location`: what is followed is the same host or registrable domain, and no other scheme than HTTP.
+pub fn redirect(from: &str, location: &str) {
+    let Some(from) = Url::parse(from).ok().and_then(|url| endpoint_of(&url)) else { return };
+    let Ok(to) = redirected(&from, location, AddressPolicy::default()) else { return };
+    assert!(to.tls || !from.tls, "a downgrade: {location:?}");
+    assert!(to.port == from.port || matches!(to.port, 80 | 443), "another port: {location:?}");
+    if to.host != from.host {
+        let (EndpointHost::Name(from), EndpointHost::Name(to)) = (&from.host, &to.host) else {
+            panic!("from or to an address: {location:?}")
+        };
+        assert_eq!((network_of(from), network_of(to)), (Network::Clearnet, Network::Clearnet), "{location:?}");
+        assert!(to.ends_with("example.com") && from.ends_with("example.com"), "another site: {location:?}");
+    }
+}
+
+/// What comes over an open WebSocket.
+pub fn websocket(bytes: &[u8]) {
+    const LARGEST: usize = 4096;
+    block_on(async {
+        let (mut theirs, ours) = tokio::io::duplex(PIPE);
+        let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
+        let mut socket = WebSocketStream::from_raw_socket(ours, Role::Client, Some(config)).await;
+        let _ = theirs.write_all(bytes).await;
+        let _ = theirs.shutdown().await;
+        while let Some(Ok(message)) = socket.next().await {
+            assert!(message.len() <= LARGEST);
+        }
+    });
+}
+
+/// What a SOCKS5 proxy says.
+pub fn socks(bytes: &[u8]) {
+    block_on(async {
+        let (mut theirs, ours) = tokio::io::duplex(PIPE);
+        let _ = theirs.write_all(bytes).await;
+        let _ = theirs.shutdown().await;
+        let target = ("2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion", 80);
+        let _ = tokio_socks::tcp::Socks5Stream::connect_with_socket(ours, target).await;
+    });
+}
+
+/// The answer of a name server.
+pub fn dns(bytes: &[u8]) {
+    let Ok(message) = Message::from_vec(bytes) else { return };
+    for record in message.answers.iter().chain(&message.authorities).chain(&message.additionals) {
+        let _ = record.data.to_string();
+    }
+}
+
+/// A certificate.
+pub fn certificate(bytes: &[u8]) {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(bytes) else { return };
+    let _ = (certificate.subject().to_string(), certificate.issuer().to_string(), certificate.raw_serial_as_string());
+    if let Ok(Some(names)) = certificate.subject_alternative_name() {
+        let _ = names.value.general_names.iter().map(ToString::to_string).count();
+    }
+}
