@@ -130,7 +130,7 @@ CREATE FUNCTION bigbrotr.name_candidates(
           WITH pairs AS MATERIALIZED (
             SELECT p.place, p.author, p.nth, row_number() OVER (PARTITION BY p.author ORDER BY p.place) AS rank
             FROM unnest(author_places, authors) WITH ORDINALITY AS p(place, author, nth)
-            WHERE p.place = ANY (fresh)
+            JOIN unnest(fresh) AS f(place) ON f.place = p.place
           ), spent AS MATERIALIZED (
             SELECT a.author, (
               SELECT count(*)
