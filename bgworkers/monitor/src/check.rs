@@ -80,7 +80,9 @@ pub async fn check(
     memory.ready().await;
     let found = parts(&url, settings, limits, memory).await;
     drop(slot);
-    Outcome { relay_id, checked_at, found: Some(found) }
+    // Other connections of ours were in the way of this one: as good as a busy host.
+    let is_busy = found.failure().is_some_and(|failure| failure.class == "busy");
+    Outcome { relay_id, checked_at, found: (!is_busy).then_some(found) }
 }
 
 /// Both parts at once if the host has a second connection to give, else one after the other over the first.
