@@ -90,9 +90,9 @@ kills: deps workspace
 FUZZ_INPUTS ?= 1000000
 ## fuzz: FUZZ_INPUTS (1,000,000) mutated inputs for every parser of strangers' bytes; FUZZ_TARGET for one, FUZZ_SEED for others
 fuzz: toolchain headers
-	@$(CARGO) build --release --quiet $(WORKSPACE) --bin bigbrotr-fuzz
+	@$(CARGO) build --release --quiet $(WORKSPACE) --bin fuzz
 	@# An allocation sized by a stranger fails here.
-	@ulimit -v 4000000; FUZZ_INPUTS=$(FUZZ_INPUTS) FUZZ_TARGET=$(FUZZ_TARGET) FUZZ_SEED=$(FUZZ_SEED) $(TARGET)/bigbrotr-fuzz
+	@ulimit -v 4000000; FUZZ_INPUTS=$(FUZZ_INPUTS) FUZZ_TARGET=$(FUZZ_TARGET) FUZZ_SEED=$(FUZZ_SEED) $(TARGET)/fuzz
 
 # The library and every program beside it, in the selection that all but `make` use.
 workspace: toolchain headers

@@ -411,8 +411,8 @@ pub fn register() {
         10_000,
         S,
         PLAIN,
-        c"Relays of each of tor, i2p and loki that a service is at, at a time.",
-        c"Beside those of the clearnet, so that slow networks take no place there.",
+        c"Connections of a service to each of tor, i2p and loki at a time.",
+        c"Further relays of that network are put off, so that a slow network does not take the places of the clearnet.",
     );
     int(
         c"bigbrotr.connect_timeout",

@@ -70,14 +70,14 @@ fn violations(edges: &BTreeSet<Edge>) -> Vec<String> {
     edges.iter().filter_map(broken).collect()
 }
 
-/// The edges of the workspace, dev- and build-dependencies included, without those of `tests`, `benches` and `fuzz`.
+/// The edges of the workspace, dev- and build-dependencies included, without those of `tests` and `benches`.
 fn workspace_edges() -> BTreeSet<Edge> {
     let manifest = bigbrotr_tests::paths::workspace_root().join("Cargo.toml");
     let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec().expect("cargo metadata works");
     let ours: BTreeSet<_> = metadata.packages.iter().map(|package| package.name.to_string()).collect();
     let mut edges = BTreeSet::new();
     for package in &metadata.packages {
-        if ["bigbrotr-tests", "bigbrotr-benches", "bigbrotr-fuzz"].contains(&package.name.as_str()) {
+        if ["bigbrotr-tests", "bigbrotr-benches"].contains(&package.name.as_str()) {
             continue;
         }
         for dependency in &package.dependencies {
@@ -116,7 +116,7 @@ fn only_the_root_names_pgrx() {
 
 #[test]
 fn nothing_depends_on_the_test_crates() {
-    let on_tests = |(_, to): &Edge| ["bigbrotr-tests", "bigbrotr-benches", "bigbrotr-fuzz"].contains(&to.as_str());
+    let on_tests = |(_, to): &Edge| ["bigbrotr-tests", "bigbrotr-benches"].contains(&to.as_str());
     assert!(!workspace_edges().iter().any(on_tests));
 }
 

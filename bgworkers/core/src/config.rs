@@ -52,7 +52,7 @@ pub struct Config {
     pub overlay_connect_timeout: Duration,
     /// `overlay_request_timeout`: `request_timeout` in Tor, I2P and Lokinet.
     pub overlay_request_timeout: Duration,
-    /// `overlay_concurrency`: relays at a time in each overlay, beside those of the clearnet.
+    /// `overlay_concurrency`: connections of a service to each overlay at a time.
     pub overlay_concurrency: usize,
     /// `idle_timeout`: without any frame.
     pub idle_timeout: Duration,

@@ -78,6 +78,8 @@ pub fn deserialize(bytes: &[u8]) -> Result<RoaringTreemap, BadMembers> {
     let mut rest = bytes;
     let members = RoaringTreemap::deserialize_from(&mut rest).map_err(|_| BadMembers)?;
     let sound = rest.is_empty()
+        // We never write one without members; such sets would be equal and look different.
+        && members.bitmaps().all(|(_, bitmap)| !bitmap.is_empty())
         && members.len() <= MAX_MEMBERS
         && members.max().is_none_or(|greatest| greatest <= i64::MAX.unsigned_abs());
     if sound { Ok(members) } else { Err(BadMembers) }

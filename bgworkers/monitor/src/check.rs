@@ -90,7 +90,9 @@ pub async fn check(
     memory.ready().await;
     let found = parts(&url, settings, limits, memory).await;
     drop(slot);
-    Outcome { relay_id, checked_at, found: Some(found) }
+    // Other connections of ours were in the way of this one: as good as a busy host.
+    let is_busy = found.failure().is_some_and(|failure| failure.class == "busy");
+    Outcome { relay_id, checked_at, found: (!is_busy).then_some(found) }
 }
 
 /// All parts: what takes no connection beside what does.

@@ -61,6 +61,7 @@ impl Settings {
             user_agent: config.user_agent.clone().unwrap_or_else(|| USER_AGENT.to_owned()),
             overlay_connect_timeout: config.overlay_connect_timeout,
             overlay_request_timeout: config.overlay_request_timeout,
+            overlay_concurrency: config.overlay_concurrency,
             connect_timeout: config.connect_timeout,
             request_timeout: config.request_timeout,
             idle_timeout: config.idle_timeout,

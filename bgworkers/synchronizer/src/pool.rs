@@ -304,6 +304,7 @@ fn dialer(config: &Config) -> Dialer {
         user_agent: config.user_agent.clone().unwrap_or_else(|| USER_AGENT.to_owned()),
         overlay_connect_timeout: config.overlay_connect_timeout,
         overlay_request_timeout: config.overlay_request_timeout,
+        overlay_concurrency: config.overlay_concurrency,
         // Those it stays connected to have asked for it, by an upgrade; they are many behind one address of a hoster.
         is_counted_while_open: false,
         connect_timeout: config.connect_timeout,

@@ -122,6 +122,11 @@ impl Ending<'_> {
             Err(Failure::Leaving) => {
                 return Verdict { ok: false, pause: Duration::ZERO, head_start: 0.0, failures, error: None };
             }
+            // Our proxy, our limits: nothing that counts against the relay.
+            Err(Failure::Dial(error)) if error.is_ours() => {
+                let error = Some(format!("{}: {error}", error.class()));
+                return Verdict { ok: false, pause: Duration::from_secs(30), head_start: 0.0, failures, error };
+            }
             Err(Failure::Dial(error)) => {
                 let base = if self.progressed { 1 } else { 5 };
                 (growing(base, failures, 3600), format!("{}: {error}", error.class()))

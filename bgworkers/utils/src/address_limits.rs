@@ -1,7 +1,7 @@
 //! A bounded number of connections per IP address, whatever the names that lead there: thousands of names pointed at one
 //! address are an attack on it with us as the weapon, and the limit per host name does not see it.
 
-use bigbrotr_models::{AddressPolicy, address};
+use bigbrotr_models::{AddressPolicy, Network, address};
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
@@ -27,6 +27,8 @@ const REMEMBERED: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct AddressLimits {
     places: Arc<Mutex<HashMap<Place, Entry>>>,
+    /// By network and number of places: a reload may change the number while the old ones are in use.
+    overlays: Arc<Mutex<HashMap<(Network, usize), Arc<Semaphore>>>>,
     at_a_time: usize,
     burst: u32,
     per_second: u32,
@@ -75,7 +77,8 @@ impl AddressLimits {
     /// At most `at_a_time` connections to each address, and for public ones `burst` new ones in a row and `per_second` in the long
     /// run; each at least one.
     pub fn new(at_a_time: usize, burst: u32, per_second: u32) -> Self {
-        Self { places: Arc::default(), at_a_time: at_a_time.max(1), burst: burst.max(1), per_second: per_second.max(1) }
+        let (places, overlays) = (Arc::default(), Arc::default());
+        Self { places, overlays, at_a_time: at_a_time.max(1), burst: burst.max(1), per_second: per_second.max(1) }
     }
 
     /// A connection to `address` if it may be opened now.
@@ -94,6 +97,15 @@ impl AddressLimits {
             tokio::time::sleep_until(at).await;
         }
         AddressPermit { _permit: permit, _user: user }
+    }
+
+    /// The places of an overlay, `at_a_time` of them.
+    pub(crate) fn overlay(&self, network: Network, at_a_time: usize) -> Arc<Semaphore> {
+        let at_a_time = at_a_time.clamp(1, Semaphore::MAX_PERMITS);
+        let mut overlays = self.overlays.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of a setting that holds no more, and that nobody uses.
+        overlays.retain(|(of, number), places| *of != network || *number == at_a_time || Arc::strong_count(places) > 1);
+        overlays.entry((network, at_a_time)).or_insert_with(|| Arc::new(Semaphore::new(at_a_time))).clone()
     }
 
     /// Takes one new connection off the account, or says when there will be one.

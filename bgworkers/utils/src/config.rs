@@ -49,7 +49,10 @@ pub struct DialerConfig {
     pub overlay_connect_timeout: Duration,
     /// `request_timeout` in an overlay network.
     pub overlay_request_timeout: Duration,
-    /// How long a dial waits while its address has as many connections of ours as it may; not counted against the other limits.
+    /// Connections of this process to each overlay network at a time, counted as `is_counted_while_open` says.
+    pub overlay_concurrency: usize,
+    /// How long a dial waits while its address or overlay has as many connections of ours as it may; not counted against the other
+    /// limits.
     pub address_patience: Duration,
     /// A WebSocket counts for its address as long as it is open; otherwise until it is open, when the other side has shown that it
     /// wants to be connected to.
@@ -77,6 +80,7 @@ impl Default for DialerConfig {
             request_timeout: Duration::from_secs(10),
             overlay_connect_timeout: Duration::from_secs(30),
             overlay_request_timeout: Duration::from_secs(30),
+            overlay_concurrency: 32,
             address_patience: Duration::from_secs(5),
             is_counted_while_open: true,
             idle_timeout: Duration::from_secs(60),

@@ -1,8 +1,8 @@
 //! An open WebSocket to a relay.
 
 use crate::{
-    address_limits::AddressPermit,
     config::DialerConfig,
+    dialer::Permit,
     error::{DialError, Stage, clip},
     stream::Stream,
 };
@@ -60,7 +60,7 @@ pub struct Connection {
     /// The newest of them that was answered.
     answered: u64,
     /// Held as long as the connection lives.
-    _permit: Option<AddressPermit>,
+    _permit: Option<Permit>,
 }
 
 impl Connection {
@@ -69,7 +69,7 @@ impl Connection {
         first_bytes: Vec<u8>,
         config: &DialerConfig,
         send_timeout: Duration,
-        permit: Option<AddressPermit>,
+        permit: Option<Permit>,
     ) -> Self {
         let websocket = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)

@@ -26,6 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_socks::{Error as SocksError, tcp::Socks5Stream};
 
 /// How a relay was reached.
@@ -63,13 +64,22 @@ pub struct Trace {
     pub tls: Option<TlsInfo>,
 }
 
+/// What a connection holds as long as it counts.
+#[derive(Debug)]
+pub(crate) enum Permit {
+    /// To an address.
+    Address(#[allow(dead_code)] AddressPermit),
+    /// In an overlay.
+    Overlay(#[allow(dead_code)] OwnedSemaphorePermit),
+}
+
 /// An open byte stream and how it came about.
 pub(crate) struct Dialed {
     pub(crate) stream: Stream,
     pub(crate) address: Option<SocketAddr>,
     pub(crate) tls: Option<TlsInfo>,
-    /// The right to be connected to that address; none in an overlay.
-    pub(crate) permit: Option<AddressPermit>,
+    /// The right to be connected to that address or overlay.
+    pub(crate) permit: Permit,
 }
 
 /// Opens connections to strangers: resolve → check every address → connect to a checked address → TLS → WebSocket or HTTP. Overlay hosts go to their
@@ -176,7 +186,7 @@ impl Dialer {
             tls: dialed.tls,
             headers,
         };
-        let permit = dialed.permit.filter(|_| config.is_counted_while_open);
+        let permit = config.is_counted_while_open.then_some(dialed.permit);
         let connection = Connection::new(dialed.stream, first, config, config.request_timeout_in(network), permit);
         Ok((connection.await, info))
     }
@@ -227,11 +237,12 @@ impl Dialer {
                 let admit = |place| first.take().or_else(|| self.inner.limits.try_acquire(place));
                 let (tcp, address, permit) = progress.limit(tcp::connect(places, admit)).await?;
                 progress.connected(address);
-                (tcp, Some(address), Some(permit))
+                (tcp, Some(address), Permit::Address(permit))
             }
             overlay => {
                 progress.enter(Stage::Proxy);
-                (progress.limit(self.through_proxy(endpoint, overlay)).await?, None, None)
+                let permit = self.enter_overlay(overlay).await?;
+                (progress.limit(self.through_proxy(endpoint, overlay)).await?, None, Permit::Overlay(permit))
             }
         };
         if !endpoint.tls {
@@ -254,7 +265,7 @@ impl Dialer {
                     .enumerate()
                     .map(|(n, place)| async move { (n, limits.acquire(*place).await) })
                     .collect();
-                let busy = || DialError::Busy(places.first().map_or(IpAddr::from([0; 4]), SocketAddr::ip));
+                let busy = || DialError::Busy(places.first().map_or_else(String::new, |place| place.ip().to_string()));
                 let next = tokio::time::timeout(self.inner.config.address_patience, waiting.next());
                 next.await.ok().flatten().ok_or_else(busy)?
             }
@@ -263,6 +274,15 @@ impl Dialer {
             front.rotate_right(1);
         }
         Ok(permit)
+    }
+
+    /// A place among the connections to that overlay. Never closed, so an error can only mean that none came free.
+    async fn enter_overlay(&self, network: Network) -> Result<OwnedSemaphorePermit, DialError> {
+        // Before anything is waited for: an overlay that is off is never busy.
+        self.inner.config.proxies.of(network).ok_or(DialError::NetworkOff(network))?;
+        let place = self.inner.limits.overlay(network, self.inner.config.overlay_concurrency).acquire_owned();
+        let place = tokio::time::timeout(self.inner.config.address_patience, place).await;
+        place.ok().and_then(Result::ok).ok_or_else(|| DialError::Busy(network.as_str().to_owned()))
     }
 
     async fn through_proxy(&self, endpoint: &Endpoint, network: Network) -> Result<TcpStream, DialError> {

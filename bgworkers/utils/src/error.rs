@@ -76,10 +76,10 @@ pub enum DialError {
     /// A port no stranger may send us to (`bigbrotr.blocked_ports`).
     #[error("port {0} is refused: blocked")]
     RefusedPort(u16),
-    /// As many connections to that address as are allowed, by this worker, for as long as the caller would wait. Says nothing about
-    /// the relay.
-    #[error("{0} is busy with other connections of ours")]
-    Busy(IpAddr),
+    /// This worker had as many connections to that address, or to that overlay, as it may, for as long as the caller would wait. Says
+    /// nothing about the relay.
+    #[error("as many connections of ours to {0} as may be")]
+    Busy(String),
     /// The network is not enabled, or it is an overlay without a proxy.
     #[error("the network {} is off", .0.as_str())]
     NetworkOff(Network),

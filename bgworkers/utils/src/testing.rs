@@ -5,5 +5,6 @@ mod dns;
 mod http;
 mod overlay;
 mod servers;
+mod ssrf;
 mod tls;
 mod websocket;

@@ -1,6 +1,7 @@
 //! The settings as the dialer wants them.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bigbrotr_core::Config;
 use bigbrotr_models::Network;
@@ -9,6 +10,9 @@ use bigbrotr_utils::{Dialer, DialerConfig, Proxies, USER_AGENT};
 /// Bytes of one message. A frame's header alone reserves as much, times hundreds of strangers; the newest note of a relay
 /// is far below.
 const MAX_MESSAGE: usize = 128 << 10;
+
+/// How long a try waits for a place at its address or in its overlay.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The dialer for the settings in force. Making one reads files, so it is kept until they change.
 #[derive(Debug, Default)]
@@ -48,6 +52,9 @@ fn settings(config: &Config) -> DialerConfig {
         user_agent: config.user_agent.clone().unwrap_or_else(|| USER_AGENT.to_owned()),
         overlay_connect_timeout: config.overlay_connect_timeout,
         overlay_request_timeout: config.overlay_request_timeout,
+        overlay_concurrency: config.overlay_concurrency,
+        // Who has to wait longer is put off: thousands of names of one address, or a slow overlay, must not fill the slots.
+        address_patience: PATIENCE,
         connect_timeout: config.connect_timeout,
         request_timeout: config.request_timeout,
         idle_timeout: config.idle_timeout,

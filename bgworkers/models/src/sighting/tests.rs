@@ -95,6 +95,23 @@ fn members_round_trip_and_runs_are_small() {
 }
 
 #[test]
+fn a_part_without_members_is_damage() {
+    // Two parts of 32 bits each: number 0 with one member, number 5 with none.
+    let whole = serialize(&[7].into_iter().collect());
+    let (_, part) = whole.split_at(8 + 4);
+    let empty = serialize_part(&roaring::RoaringBitmap::new());
+    let bytes = [&2_u64.to_le_bytes()[..], &0_u32.to_le_bytes(), part, &5_u32.to_le_bytes(), &empty].concat();
+    assert!(deserialize(&whole).is_ok());
+    assert_eq!(deserialize(&bytes), Err(BadMembers));
+}
+
+fn serialize_part(part: &roaring::RoaringBitmap) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    part.serialize_into(&mut bytes).expect("memory takes it");
+    bytes
+}
+
+#[test]
 fn damaged_bytes_are_an_error() {
     let bytes = serialize(&[1, 5, 70_000].into_iter().collect());
     for end in 0..bytes.len() {

@@ -10,10 +10,10 @@ use tokio::net::UdpSocket;
 const A: u16 = 1;
 
 /// Response code and addresses, or silence.
-type Answer = Option<(u8, &'static [&'static str])>;
+pub(super) type Zone = Option<(u8, &'static [&'static str])>;
 
 /// A name server: `zone` gives response code and addresses for a name and the number of times its A record was asked before, or nothing for silence.
-async fn name_server(zone: fn(&str, usize) -> Answer) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+pub(super) async fn name_server(zone: fn(&str, usize) -> Zone) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -58,7 +58,7 @@ fn dialer(server: SocketAddr, config: DialerConfig) -> Dialer {
     Dialer::assemble(config, resolver, Tls::with_roots(Vec::new(), None), AddressLimits::default())
 }
 
-fn zone(name: &str, before: usize) -> Answer {
+fn zone(name: &str, before: usize) -> Zone {
     Some(match name {
         "mixed.example" => (0, &["10.0.0.1", "fd00::1", "127.0.0.1", "127.0.0.1"]),
         "bad.example" => (0, &["10.0.0.1", "fd00::1"]),

@@ -69,7 +69,14 @@ impl Server {
         F: Fn(TcpStream) -> W + Send + Sync + 'static,
         W: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(TcpListener::bind("127.0.0.1:0").await.unwrap(), serve)
+    }
+
+    fn start_at<F, W>(listener: TcpListener, serve: F) -> Self
+    where
+        F: Fn(TcpStream) -> W + Send + Sync + 'static,
+        W: Future<Output = ()> + Send + 'static,
+    {
         let port = listener.local_addr().unwrap().port();
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = connections.clone();
@@ -94,6 +101,18 @@ impl Server {
             }
         })
         .await
+    }
+
+    /// [`Server::canned`] at another address.
+    pub(super) async fn canned_at(ip: &str, port: u16, text: String) -> Self {
+        Self::start_at(TcpListener::bind((ip, port)).await.unwrap(), move |mut stream| {
+            let text = text.clone();
+            async move {
+                read_head(&mut stream).await;
+                stream.write_all(text.as_bytes()).await.ok();
+                stream.shutdown().await.ok();
+            }
+        })
     }
 
     /// Accepts a WebSocket and hands it to `serve`.

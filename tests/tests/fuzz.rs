@@ -1,6 +1,6 @@
 //! A short run of every target; `make fuzz` is the long one.
 
-use bigbrotr_fuzz::{Mutator, TARGETS, run};
+use bigbrotr_tests::fuzz::{Mutator, TARGETS, run};
 
 /// Inputs of each target in `make test`.
 const INPUTS: u64 = 20_000;
@@ -25,7 +25,7 @@ fn seeds_are_inputs_their_targets_accept_and_none_is_missing() {
         assert!(!seeds.is_empty(), "{}", target.name);
         seeds.iter().for_each(|seed| (target.run)(seed));
     }
-    let certificates = (bigbrotr_fuzz::target("x509").expect("a target").seeds)();
+    let certificates = (bigbrotr_tests::fuzz::target("x509").expect("a target").seeds)();
     assert!(certificates.iter().all(|seed| seed.len() > 200));
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Mutator, Target};
+use super::{Mutator, Target};
 
 /// An input of at most 16 KiB that takes longer is a way to stop us.
 const SLOW: Duration = Duration::from_secs(3);

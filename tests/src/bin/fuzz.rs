@@ -3,7 +3,7 @@
 
 use std::{env, fs, path::PathBuf, process::ExitCode};
 
-use bigbrotr_fuzz::{TARGETS, run, target};
+use bigbrotr_tests::fuzz::{TARGETS, run, target};
 
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)

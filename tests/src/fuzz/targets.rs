@@ -5,7 +5,7 @@ use bigbrotr_monitor::document;
 use bigbrotr_nips::{nip01::RelayMessage, nip11::RelayInformation, nip19, nip77};
 use bigbrotr_utils::fuzzing;
 
-use crate::seeds;
+use super::seeds;
 
 /// A parser under test.
 pub struct Target {
