@@ -64,82 +64,86 @@ COMMENT ON FUNCTION bigbrotr.record_outcome(integer, timestamptz, boolean, text,
 
 -- What a change of is worth a row. The key is relay_change.what.
 CREATE FUNCTION bigbrotr.document_traits(type bigbrotr.metadata_type, typed jsonb) RETURNS jsonb
-  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    SELECT jsonb_strip_nulls(CASE type
-      WHEN 'nip11_info' THEN jsonb_build_object(
-        'name', typed -> 'name',
-        'software', typed -> 'software',
-        'version', typed -> 'version',
-        'nips', to_jsonb(COALESCE((typed ->> 'supported_nips')::text[], '{}') || COALESCE((typed ->> 'supported_nip_names')::text[], '{}')),
-        'operator', typed -> 'pubkey',
-        'access', NULLIF(jsonb_strip_nulls(jsonb_build_object(
-          'auth_required', typed -> 'auth_required',
-          'payment_required', typed -> 'payment_required',
-          'restricted_writes', typed -> 'restricted_writes')), '{}'),
-        'limits', NULLIF(jsonb_strip_nulls(jsonb_build_object(
-          'max_message_length', typed -> 'max_message_length',
-          'max_subscriptions', typed -> 'max_subscriptions',
-          'max_filters', typed -> 'max_filters',
-          'max_limit', typed -> 'max_limit',
-          'max_subid_length', typed -> 'max_subid_length',
-          'max_event_tags', typed -> 'max_event_tags',
-          'max_content_length', typed -> 'max_content_length',
-          'min_pow_difficulty', typed -> 'min_pow_difficulty',
-          'default_limit', typed -> 'default_limit',
-          'created_at_lower_limit', typed -> 'created_at_lower_limit',
-          'created_at_upper_limit', typed -> 'created_at_upper_limit')), '{}'))
-      WHEN 'nip66_ssl' THEN jsonb_build_object(
-        'certificate', CASE WHEN typed ? 'fingerprint' THEN jsonb_build_object(
-          'fingerprint', typed -> 'fingerprint', 'issuer', COALESCE(typed -> 'issuer_cn', typed -> 'issuer'), 'not_after', typed -> 'not_after') END,
-        'certificate_valid', CASE WHEN typed ? 'valid' THEN jsonb_build_object(
-          'valid', typed -> 'valid', 'error', CASE WHEN typed -> 'valid' = 'false' THEN typed -> 'error' END) END)
-      WHEN 'nip66_dns' THEN jsonb_build_object(
-        'address', to_jsonb(COALESCE((typed ->> 'a')::text[], '{}') || COALESCE((typed ->> 'aaaa')::text[], '{}')))
-      WHEN 'nip66_geo' THEN jsonb_build_object('country', typed -> 'country')
-      WHEN 'nip66_net' THEN jsonb_build_object('asn', COALESCE(typed -> 'asn', typed -> 'asn_v6'))
-      WHEN 'nip66_http' THEN jsonb_build_object('server', typed -> 'server')
-    END)
+    BEGIN
+      RETURN jsonb_strip_nulls(CASE type
+        WHEN 'nip11_info' THEN jsonb_build_object(
+          'name', typed -> 'name',
+          'software', typed -> 'software',
+          'version', typed -> 'version',
+          'nips', to_jsonb(COALESCE((typed ->> 'supported_nips')::text[], '{}') || COALESCE((typed ->> 'supported_nip_names')::text[], '{}')),
+          'operator', typed -> 'pubkey',
+          'access', NULLIF(jsonb_strip_nulls(jsonb_build_object(
+            'auth_required', typed -> 'auth_required',
+            'payment_required', typed -> 'payment_required',
+            'restricted_writes', typed -> 'restricted_writes')), '{}'),
+          'limits', NULLIF(jsonb_strip_nulls(jsonb_build_object(
+            'max_message_length', typed -> 'max_message_length',
+            'max_subscriptions', typed -> 'max_subscriptions',
+            'max_filters', typed -> 'max_filters',
+            'max_limit', typed -> 'max_limit',
+            'max_subid_length', typed -> 'max_subid_length',
+            'max_event_tags', typed -> 'max_event_tags',
+            'max_content_length', typed -> 'max_content_length',
+            'min_pow_difficulty', typed -> 'min_pow_difficulty',
+            'default_limit', typed -> 'default_limit',
+            'created_at_lower_limit', typed -> 'created_at_lower_limit',
+            'created_at_upper_limit', typed -> 'created_at_upper_limit')), '{}'))
+        WHEN 'nip66_ssl' THEN jsonb_build_object(
+          'certificate', CASE WHEN typed ? 'fingerprint' THEN jsonb_build_object(
+            'fingerprint', typed -> 'fingerprint', 'issuer', COALESCE(typed -> 'issuer_cn', typed -> 'issuer'), 'not_after', typed -> 'not_after') END,
+          'certificate_valid', CASE WHEN typed ? 'valid' THEN jsonb_build_object(
+            'valid', typed -> 'valid', 'error', CASE WHEN typed -> 'valid' = 'false' THEN typed -> 'error' END) END)
+        WHEN 'nip66_dns' THEN jsonb_build_object(
+          'address', to_jsonb(COALESCE((typed ->> 'a')::text[], '{}') || COALESCE((typed ->> 'aaaa')::text[], '{}')))
+        WHEN 'nip66_geo' THEN jsonb_build_object('country', typed -> 'country')
+        WHEN 'nip66_net' THEN jsonb_build_object('asn', COALESCE(typed -> 'asn', typed -> 'asn_v6'))
+        WHEN 'nip66_http' THEN jsonb_build_object('server', typed -> 'server')
+      END);
+    END
   $$;
 COMMENT ON FUNCTION bigbrotr.document_traits(bigbrotr.metadata_type, jsonb) IS
   'Internal: what relay_change follows of a document of this type (metadata.typed), by relay_change.what.';
 
 CREATE FUNCTION bigbrotr.record_changes(
   relay_id integer, type bigbrotr.metadata_type, seen timestamptz, old_id bytea, new_id bytea) RETURNS void
-  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
   AS $$
-    INSERT INTO bigbrotr.relay_change (relay_id, changed_at, what, old, new)
-    SELECT record_changes.relay_id, seen, c.what, c.old, c.new
-    FROM (
-      SELECT key AS what,
-             CASE WHEN length(o.value::text) > 2000 THEN to_jsonb(left(o.value::text, 2000)) ELSE o.value END AS old,
-             CASE WHEN length(n.value::text) > 2000 THEN to_jsonb(left(n.value::text, 2000)) ELSE n.value END AS new
-      FROM jsonb_each((SELECT bigbrotr.document_traits(m.type, m.typed) FROM bigbrotr.metadata AS m
-                       WHERE m.id = old_id AND m.type = record_changes.type)) AS o (key, value)
-      FULL JOIN jsonb_each((SELECT bigbrotr.document_traits(m.type, m.typed) FROM bigbrotr.metadata AS m
-                            WHERE m.id = new_id AND m.type = record_changes.type)) AS n (key, value) USING (key)
-      WHERE o.value IS DISTINCT FROM n.value
-    ) AS c
-    WHERE
-      -- Found by our own probes: what was not found out this time is no change of theirs.
-      (record_changes.type = 'nip11_info' OR c.old IS NOT NULL AND c.new IS NOT NULL)
-      -- Names with many addresses give some of them, others each time: moved is who shares none with the last runs.
-      AND (c.what <> 'address' OR c.old <> '[]' AND c.new <> '[]' AND NOT EXISTS (
-        SELECT
-        FROM (
-          SELECT x.metadata_id
-          FROM bigbrotr.relay_metadata AS x
-          WHERE x.relay_id = record_changes.relay_id AND x.type = 'nip66_dns' AND x.first_seen_at < seen
-          ORDER BY x.first_seen_at DESC
-          LIMIT 5
-        ) AS l
-        JOIN bigbrotr.metadata AS m ON m.id = l.metadata_id AND m.type = 'nip66_dns'
-        WHERE bigbrotr.document_traits(m.type, m.typed) -> 'address' ?| ARRAY(SELECT jsonb_array_elements_text(c.new))))
-      -- Several machines behind one name take turns, and some documents differ each time: a few rows a day tell that.
-      AND (SELECT count(*) < 8 AND count(*) FILTER (WHERE k.new IS NOT DISTINCT FROM c.new) < 2
-           FROM bigbrotr.relay_change AS k
-           WHERE k.relay_id = record_changes.relay_id AND k.changed_at > seen - interval '1 day' AND k.what = c.what)
-    ORDER BY c.what
+    BEGIN
+      INSERT INTO bigbrotr.relay_change (relay_id, changed_at, what, old, new)
+      SELECT record_changes.relay_id, seen, c.what, c.old, c.new
+      FROM (
+        SELECT key AS what,
+               CASE WHEN length(o.value::text) > 2000 THEN to_jsonb(left(o.value::text, 2000)) ELSE o.value END AS old,
+               CASE WHEN length(n.value::text) > 2000 THEN to_jsonb(left(n.value::text, 2000)) ELSE n.value END AS new
+        FROM jsonb_each((SELECT bigbrotr.document_traits(m.type, m.typed) FROM bigbrotr.metadata AS m
+                         WHERE m.id = old_id AND m.type = record_changes.type)) AS o (key, value)
+        FULL JOIN jsonb_each((SELECT bigbrotr.document_traits(m.type, m.typed) FROM bigbrotr.metadata AS m
+                              WHERE m.id = new_id AND m.type = record_changes.type)) AS n (key, value) USING (key)
+        WHERE o.value IS DISTINCT FROM n.value
+      ) AS c
+      WHERE
+        -- Found by our own probes: what was not found out this time is no change of theirs.
+        (record_changes.type = 'nip11_info' OR c.old IS NOT NULL AND c.new IS NOT NULL)
+        -- Names with many addresses give some of them, others each time: moved is who shares none with the last runs.
+        AND (c.what <> 'address' OR c.old <> '[]' AND c.new <> '[]' AND NOT EXISTS (
+          SELECT
+          FROM (
+            SELECT x.metadata_id
+            FROM bigbrotr.relay_metadata AS x
+            WHERE x.relay_id = record_changes.relay_id AND x.type = 'nip66_dns' AND x.first_seen_at < seen
+            ORDER BY x.first_seen_at DESC
+            LIMIT 5
+          ) AS l
+          JOIN bigbrotr.metadata AS m ON m.id = l.metadata_id AND m.type = 'nip66_dns'
+          WHERE bigbrotr.document_traits(m.type, m.typed) -> 'address' ?| ARRAY(SELECT jsonb_array_elements_text(c.new))))
+        -- Several machines behind one name take turns, and some documents differ each time: a few rows a day tell that.
+        AND (SELECT count(*) < 8 AND count(*) FILTER (WHERE k.new IS NOT DISTINCT FROM c.new) < 2
+             FROM bigbrotr.relay_change AS k
+             WHERE k.relay_id = record_changes.relay_id AND k.changed_at > seen - interval '1 day' AND k.what = c.what)
+      ORDER BY c.what;
+    END
   $$;
 COMMENT ON FUNCTION bigbrotr.record_changes(integer, bigbrotr.metadata_type, timestamptz, bytea, bytea) IS
   'Internal: what differs between two documents of a relay (metadata.id), the newest run having begun at seen, as rows of relay_change.';

@@ -1,52 +1,59 @@
--- Keeps relay_latest and relay_holding as the tables they come from.
+-- Keeps relay_latest and relay_holding as the tables they come from. In PL/pgSQL as that keeps its plans: they take many times
+-- longer to make than to run.
 
 CREATE FUNCTION bigbrotr.refresh_latest_check(relay_ids integer[]) RETURNS void
-  LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
   AS $$
-    INSERT INTO bigbrotr.relay_latest AS l (relay_id, checked_at, ok, open_ms, read_ms, write_ms, error_class, error)
-    SELECT u.relay_id, c.checked_at, c.ok, c.open_ms, c.read_ms, c.write_ms, c.error_class, c.error
-    FROM (SELECT DISTINCT i.relay_id FROM unnest(relay_ids) AS i (relay_id)) AS u
-    LEFT JOIN LATERAL (
-      SELECT * FROM bigbrotr.relay_check AS k WHERE k.relay_id = u.relay_id ORDER BY k.checked_at DESC LIMIT 1
-    ) AS c ON true
-    ORDER BY u.relay_id
-    ON CONFLICT (relay_id) DO UPDATE
-    SET checked_at = excluded.checked_at, ok = excluded.ok, open_ms = excluded.open_ms, read_ms = excluded.read_ms,
-        write_ms = excluded.write_ms, error_class = excluded.error_class, error = excluded.error
+    BEGIN
+      INSERT INTO bigbrotr.relay_latest AS l (relay_id, checked_at, ok, open_ms, read_ms, write_ms, error_class, error)
+      SELECT u.relay_id, c.checked_at, c.ok, c.open_ms, c.read_ms, c.write_ms, c.error_class, c.error
+      FROM (SELECT DISTINCT i.relay_id FROM unnest(relay_ids) AS i (relay_id)) AS u
+      LEFT JOIN LATERAL (
+        SELECT * FROM bigbrotr.relay_check AS k WHERE k.relay_id = u.relay_id ORDER BY k.checked_at DESC LIMIT 1
+      ) AS c ON true
+      ORDER BY u.relay_id
+      ON CONFLICT (relay_id) DO UPDATE
+      SET checked_at = excluded.checked_at, ok = excluded.ok, open_ms = excluded.open_ms, read_ms = excluded.read_ms,
+          write_ms = excluded.write_ms, error_class = excluded.error_class, error = excluded.error;
+    END
   $$;
 COMMENT ON FUNCTION bigbrotr.refresh_latest_check(integer[]) IS 'Internal: looks the newest check of these relays up again for relay_latest.';
 
 CREATE FUNCTION bigbrotr.refresh_latest_documents(relay_ids integer[]) RETURNS void
-  LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
   AS $$
-    INSERT INTO bigbrotr.relay_latest AS l
-      (relay_id, name, software, version, supported_nips, auth_required, payment_required, restricted_writes,
-       country, city, asn, asn_org, ssl_valid, ssl_expires_at)
-    SELECT
-      u.relay_id, d.info ->> 'name', d.info ->> 'software', d.info ->> 'version', (d.info ->> 'supported_nips')::integer[],
-      (d.info ->> 'auth_required')::boolean, (d.info ->> 'payment_required')::boolean, (d.info ->> 'restricted_writes')::boolean,
-      d.geo ->> 'country', d.geo ->> 'city',
-      COALESCE(d.net ->> 'asn', d.net ->> 'asn_v6')::bigint,
-      CASE WHEN d.net ? 'asn' THEN d.net ->> 'asn_org' ELSE d.net ->> 'asn_org_v6' END,
-      (d.ssl ->> 'valid')::boolean, to_timestamp((d.ssl ->> 'not_after')::double precision)
-    FROM (SELECT DISTINCT i.relay_id FROM unnest(relay_ids) AS i (relay_id)) AS u
-    CROSS JOIN LATERAL (
+    BEGIN
+      INSERT INTO bigbrotr.relay_latest AS l
+        (relay_id, name, software, version, supported_nips, auth_required, payment_required, restricted_writes,
+         country, city, asn, asn_org, ssl_valid, ssl_expires_at)
       SELECT
-        (SELECT m.typed FROM bigbrotr.relay_metadata AS x JOIN bigbrotr.metadata AS m ON m.id = x.metadata_id AND m.type = x.type
-         WHERE x.relay_id = u.relay_id AND x.type = 'nip11_info' ORDER BY x.first_seen_at DESC LIMIT 1) AS info,
-        (SELECT m.typed FROM bigbrotr.relay_metadata AS x JOIN bigbrotr.metadata AS m ON m.id = x.metadata_id AND m.type = x.type
-         WHERE x.relay_id = u.relay_id AND x.type = 'nip66_ssl' ORDER BY x.first_seen_at DESC LIMIT 1) AS ssl,
-        (SELECT m.typed FROM bigbrotr.relay_metadata AS x JOIN bigbrotr.metadata AS m ON m.id = x.metadata_id AND m.type = x.type
-         WHERE x.relay_id = u.relay_id AND x.type = 'nip66_geo' ORDER BY x.first_seen_at DESC LIMIT 1) AS geo,
-        (SELECT m.typed FROM bigbrotr.relay_metadata AS x JOIN bigbrotr.metadata AS m ON m.id = x.metadata_id AND m.type = x.type
-         WHERE x.relay_id = u.relay_id AND x.type = 'nip66_net' ORDER BY x.first_seen_at DESC LIMIT 1) AS net
-    ) AS d
-    ORDER BY u.relay_id
-    ON CONFLICT (relay_id) DO UPDATE
-    SET name = excluded.name, software = excluded.software, version = excluded.version, supported_nips = excluded.supported_nips,
-        auth_required = excluded.auth_required, payment_required = excluded.payment_required,
-        restricted_writes = excluded.restricted_writes, country = excluded.country, city = excluded.city, asn = excluded.asn,
-        asn_org = excluded.asn_org, ssl_valid = excluded.ssl_valid, ssl_expires_at = excluded.ssl_expires_at
+        u.relay_id, d.info ->> 'name', d.info ->> 'software', d.info ->> 'version', (d.info ->> 'supported_nips')::integer[],
+        (d.info ->> 'auth_required')::boolean, (d.info ->> 'payment_required')::boolean, (d.info ->> 'restricted_writes')::boolean,
+        d.geo ->> 'country', d.geo ->> 'city',
+        COALESCE(d.net ->> 'asn', d.net ->> 'asn_v6')::bigint,
+        CASE WHEN d.net ? 'asn' THEN d.net ->> 'asn_org' ELSE d.net ->> 'asn_org_v6' END,
+        (d.ssl ->> 'valid')::boolean, to_timestamp((d.ssl ->> 'not_after')::double precision)
+      FROM (SELECT DISTINCT i.relay_id FROM unnest(relay_ids) AS i (relay_id)) AS u
+      CROSS JOIN LATERAL (
+        SELECT
+          (SELECT m.typed FROM bigbrotr.relay_metadata AS x JOIN bigbrotr.metadata AS m ON m.id = x.metadata_id AND m.type = x.type
+           WHERE x.relay_id = u.relay_id AND x.type = 'nip11_info' ORDER BY x.first_seen_at DESC LIMIT 1) AS info,
+          (SELECT m.typed FROM bigbrotr.relay_metadata AS x JOIN bigbrotr.metadata AS m ON m.id = x.metadata_id AND m.type = x.type
+           WHERE x.relay_id = u.relay_id AND x.type = 'nip66_ssl' ORDER BY x.first_seen_at DESC LIMIT 1) AS ssl,
+          (SELECT m.typed FROM bigbrotr.relay_metadata AS x JOIN bigbrotr.metadata AS m ON m.id = x.metadata_id AND m.type = x.type
+           WHERE x.relay_id = u.relay_id AND x.type = 'nip66_geo' ORDER BY x.first_seen_at DESC LIMIT 1) AS geo,
+          (SELECT m.typed FROM bigbrotr.relay_metadata AS x JOIN bigbrotr.metadata AS m ON m.id = x.metadata_id AND m.type = x.type
+           WHERE x.relay_id = u.relay_id AND x.type = 'nip66_net' ORDER BY x.first_seen_at DESC LIMIT 1) AS net
+        -- Or each would be looked up for each column made of it.
+        OFFSET 0
+      ) AS d
+      ORDER BY u.relay_id
+      ON CONFLICT (relay_id) DO UPDATE
+      SET name = excluded.name, software = excluded.software, version = excluded.version, supported_nips = excluded.supported_nips,
+          auth_required = excluded.auth_required, payment_required = excluded.payment_required,
+          restricted_writes = excluded.restricted_writes, country = excluded.country, city = excluded.city, asn = excluded.asn,
+          asn_org = excluded.asn_org, ssl_valid = excluded.ssl_valid, ssl_expires_at = excluded.ssl_expires_at;
+    END
   $$;
 COMMENT ON FUNCTION bigbrotr.refresh_latest_documents(integer[]) IS 'Internal: looks up again for relay_latest what the newest documents of these relays say.';
 

@@ -99,6 +99,14 @@ CREATE FUNCTION bigbrotr.record_check(
       SELECT * INTO STRICT monitor FROM bigbrotr.relay_monitor AS m WHERE m.relay_id = record_check.relay_id FOR UPDATE;
       SELECT * INTO STRICT relay FROM bigbrotr.relay AS r WHERE r.id = record_check.relay_id;
 
+      -- A proxy of ours that is down, a network that is off, too many connections of ours: nothing is known of the relay.
+      IF NOT record_check.ok AND record_check.error_class IN ('proxy', 'network_off', 'busy') THEN
+        UPDATE bigbrotr.relay_monitor AS m
+        SET leased_until = NULL, next_check_at = now() + jitter * LEAST(pause, interval '5 minutes')
+        WHERE m.relay_id = record_check.relay_id;
+        RETURN;
+      END IF;
+
       IF record_check.ok THEN
         monitor.failures := 0;
         monitor.last_ok_at := GREATEST(monitor.last_ok_at, seen);

@@ -297,6 +297,25 @@ async fn a_late_report_is_a_measurement_and_no_news() {
 }
 
 #[tokio::test]
+async fn a_failure_of_ours_is_none_of_the_relays() {
+    let (_, client) = database().await;
+    let relay = add_relay(&client, "wss://a.com").await;
+    check(&client, relay, T, None).await;
+    for (n, class) in ["proxy", "network_off", "busy"].into_iter().enumerate() {
+        check(&client, relay, T + (n as i64 + 1) * 60, Some(class)).await;
+    }
+    check(&client, relay, T + HOUR, None).await;
+    let history = "SELECT online, duration FROM bigbrotr.relay_history";
+    assert_eq!(rows(&client, history).await, ["t|01:00:00"]);
+    assert_eq!(changes(&client).await, Vec::<String>::new());
+    assert_eq!(text(&client, "SELECT failures FROM bigbrotr.relay_status").await.as_deref(), Some("0"));
+    // Where it lasts, nothing is known of the time.
+    check(&client, relay, T + 2 * HOUR, Some("proxy")).await;
+    check(&client, relay, T + 9 * HOUR, None).await;
+    assert_eq!(rows(&client, history).await, ["t|01:00:00", "t|00:00:00"]);
+}
+
+#[tokio::test]
 async fn the_state_of_a_relay_has_a_history() {
     let (_, client) = database().await;
     let relay = add_relay(&client, "wss://a.com").await;
