@@ -115,12 +115,6 @@ CREATE FUNCTION bigbrotr.record_check(
           -- The synchronizer need not sit out the pause it had come to.
           UPDATE bigbrotr.relay_sync AS s SET next_attempt_at = now(), queue_at = now() WHERE s.relay_id = record_check.relay_id AND s.next_attempt_at > now();
         END IF;
-      ELSIF record_check.error_class IN ('proxy', 'network_off', 'busy') THEN
-        -- A proxy of ours that is down, a network that is off, too many connections of ours: nothing is known of the relay.
-        UPDATE bigbrotr.relay_monitor AS m
-        SET leased_until = NULL, next_check_at = now() + jitter * LEAST(pause, interval '5 minutes')
-        WHERE m.relay_id = record_check.relay_id;
-        RETURN;
       ELSE
         monitor.failures := monitor.failures + 1;
         silence := seen - COALESCE(monitor.last_ok_at, relay.discovered_at);
