@@ -38,23 +38,8 @@ CREATE FUNCTION bigbrotr.seed(urls text[]) RETURNS integer
 COMMENT ON FUNCTION bigbrotr.seed(text[]) IS
   'Adds candidates by hand and returns how many are new. A bare host and http(s):// mean wss:// and ws(s)://; NULL elements are ignored, what is no relay URL is refused with one NOTICE.';
 
-CREATE FUNCTION bigbrotr.relay_siblings(url text) RETURNS text[]
-  LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
-  AS $$
-    SELECT COALESCE(array_agg(s.url ORDER BY s.id), '{}')
-    FROM (
-      SELECT r.id, r.url
-      FROM bigbrotr.relay AS r
-      WHERE bigbrotr.relay_authority(r.url) = bigbrotr.relay_authority(relay_siblings.url) AND r.url <> relay_siblings.url
-      ORDER BY bigbrotr.relay_authority(r.url), r.id
-      LIMIT 3
-    ) AS s
-  $$;
-COMMENT ON FUNCTION bigbrotr.relay_siblings(text) IS
-  'Internal: the relays known first, three at most, on the host and port of this URL: it may be another URL of one of them.';
-
 CREATE FUNCTION bigbrotr.claim_candidates(max integer, lease_s integer, networks text[], untried_only boolean DEFAULT false)
-  RETURNS TABLE (url text, may_try_tls boolean, siblings text)
+  RETURNS TABLE (url text, may_try_tls boolean)
   LANGUAGE sql VOLATILE STRICT ROWS 100 SET search_path = pg_catalog, pg_temp
   AS $$
     WITH due AS MATERIALIZED (
@@ -82,12 +67,12 @@ CREATE FUNCTION bigbrotr.claim_candidates(max integer, lease_s integer, networks
       WHERE c.url = due.url
       RETURNING c.url, c.next_attempt_at
     )
-    SELECT claimed.url, NOT bigbrotr.is_blocked(regexp_replace(claimed.url, '^ws:', 'wss:')), array_to_string(bigbrotr.relay_siblings(claimed.url), ' ')
+    SELECT claimed.url, NOT bigbrotr.is_blocked(regexp_replace(claimed.url, '^ws:', 'wss:'))
     FROM claimed
     ORDER BY claimed.next_attempt_at, claimed.url
   $$;
 COMMENT ON FUNCTION bigbrotr.claim_candidates(integer, integer, text[], boolean) IS
-  'Internal: leases up to max due candidates of these networks for lease_s seconds, the longest due first; untried_only leaves out those that failed before. may_try_tls: no block covers the same URL as wss. siblings: relay_siblings(), separated by spaces.';
+  'Internal: leases up to max due candidates of these networks for lease_s seconds, the longest due first; untried_only leaves out those that failed before. may_try_tls: no block covers the same URL as wss.';
 
 CREATE FUNCTION bigbrotr.release_candidates() RETURNS integer
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -136,29 +121,12 @@ CREATE FUNCTION bigbrotr.add_relay(url text) RETURNS integer
 COMMENT ON FUNCTION bigbrotr.add_relay(text) IS
   'Internal: the id of the relay with this canonical key, which is added, with its bookkeeping, if it is new. It is no candidate afterwards.';
 
-CREATE FUNCTION bigbrotr.promote_candidate(url text, alias text DEFAULT NULL, compared text[] DEFAULT NULL) RETURNS integer
+CREATE FUNCTION bigbrotr.promote_candidate(url text, alias text DEFAULT NULL) RETURNS integer
   LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
     DECLARE
       relay_id integer;
-      on_host  bigint;
     BEGIN
-      IF NOT EXISTS (SELECT FROM bigbrotr.relay AS r WHERE r.url = promote_candidate.url) THEN
-        IF NOT bigbrotr.relay_siblings(promote_candidate.url) <@ (compared || alias) THEN
-          -- Another URL of this host became a relay in the meantime: the same one?
-          UPDATE bigbrotr.candidate AS c SET leased_until = NULL, next_attempt_at = now() WHERE c.url IN (promote_candidate.url, alias);
-          RETURN NULL;
-        END IF;
-        -- Whoever answers on every path could fill the table; operators and our own seeds do not.
-        SELECT count(*) INTO on_host
-        FROM (SELECT FROM bigbrotr.relay AS r WHERE bigbrotr.relay_authority(r.url) = bigbrotr.relay_authority(promote_candidate.url) LIMIT 50) AS r;
-        IF on_host >= 50 AND NOT EXISTS (
-          SELECT FROM bigbrotr.candidate AS c WHERE c.url IN (promote_candidate.url, alias) AND c.source IN ('operator', 'seed')
-        ) THEN
-          PERFORM bigbrotr.fail_candidate(COALESCE(alias, promote_candidate.url), 'capped: 50 relays of this host are known');
-          RETURN NULL;
-        END IF;
-      END IF;
       relay_id := bigbrotr.add_relay(promote_candidate.url);
       -- Who is a relay already stays one: rows of relay are never taken back.
       IF alias IS NOT NULL AND NOT EXISTS (SELECT FROM bigbrotr.relay AS r WHERE r.url = alias) THEN
@@ -170,40 +138,8 @@ CREATE FUNCTION bigbrotr.promote_candidate(url text, alias text DEFAULT NULL, co
       RETURN relay_id;
     END
   $$;
-COMMENT ON FUNCTION bigbrotr.promote_candidate(text, text, text[]) IS
-  'Internal: the URL that answered becomes a relay, and alias, the ws URL it was found by, another URL of that relay; neither is a candidate afterwards. Returns the id of the relay; calling it again changes nothing. NULL: not yet, because there is a relay on that host it was not compared with, or too many are.';
-
-CREATE FUNCTION bigbrotr.alias_candidate(candidate text, url text, relay_url text, reason text) RETURNS boolean
-  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-  AS $$
-    WITH known AS MATERIALIZED (
-      SELECT r.id FROM bigbrotr.relay AS r WHERE r.url = alias_candidate.relay_url
-    ), written AS (
-      INSERT INTO bigbrotr.relay_alias AS a (url, relay_id, reason)
-      SELECT DISTINCT ON (u.url) u.url, k.id, alias_candidate.reason
-      FROM known AS k, (VALUES (alias_candidate.candidate), (alias_candidate.url)) AS u(url)
-      WHERE NOT EXISTS (SELECT FROM bigbrotr.relay AS r WHERE r.url = u.url)
-      ON CONFLICT ON CONSTRAINT relay_alias_pkey DO NOTHING
-    ), deleted AS (
-      DELETE FROM bigbrotr.candidate AS c USING known WHERE c.url IN (alias_candidate.candidate, alias_candidate.url) RETURNING 1
-    )
-    SELECT EXISTS (SELECT FROM deleted)
-  $$;
-COMMENT ON FUNCTION bigbrotr.alias_candidate(text, text, text, text) IS
-  'Internal: a candidate, which answered under url, turned out to be the known relay relay_url; the reason says by what evidence.';
-
-CREATE FUNCTION bigbrotr.expire_aliases(max integer DEFAULT 10000) RETURNS integer
-  LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
-  AS $$
-    WITH old AS MATERIALIZED (
-      SELECT a.url FROM bigbrotr.relay_alias AS a WHERE a.found_at < now() - interval '90 days' LIMIT max FOR UPDATE SKIP LOCKED
-    ), deleted AS (
-      DELETE FROM bigbrotr.relay_alias AS a USING old WHERE a.url = old.url RETURNING 1
-    )
-    SELECT count(*)::integer FROM deleted
-  $$;
-COMMENT ON FUNCTION bigbrotr.expire_aliases(integer) IS
-  'Internal: forgets up to max aliases found 90 days ago, so that a URL that leads elsewhere by now can become a relay of its own; returns how many.';
+COMMENT ON FUNCTION bigbrotr.promote_candidate(text, text) IS
+  'Internal: the URL that answered becomes a relay, and alias, the ws URL it was found by, another URL of that relay; neither is a candidate afterwards. Returns the id of the relay; calling it again changes nothing.';
 
 CREATE FUNCTION bigbrotr.fail_candidate(url text, error text) RETURNS void
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

@@ -12,7 +12,6 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       documents    integer;
       refused      integer;
       candidates   integer;
-      aliases      integer;
       evidence     integer;
       surplus_id   bigint;
       orphan_ids   bytea[];
@@ -85,13 +84,12 @@ CREATE FUNCTION bigbrotr.maintain(history_s integer, quarantine_s integer, batch
       GET DIAGNOSTICS refused = ROW_COUNT;
 
       candidates := bigbrotr.expire_candidates(batch);
-      aliases := bigbrotr.expire_aliases(batch);
       evidence := bigbrotr.expire_evidence(batch);
 
       RETURN jsonb_build_object(
         'stat_cycles', cycles, 'relay_check', checks, 'relay_change', changes, 'relay_period', periods, 'metadata', documents,
-        'quarantine', refused, 'candidate', candidates, 'relay_alias', aliases, 'candidate_evidence', evidence,
-        'more', GREATEST(cycles, checks, changes, periods, documents, refused, candidates, aliases, evidence) >= batch);
+        'quarantine', refused, 'candidate', candidates, 'candidate_evidence', evidence,
+        'more', GREATEST(cycles, checks, changes, periods, documents, refused, candidates, evidence) >= batch);
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.maintain(integer, integer, integer) IS

@@ -5,11 +5,6 @@ CREATE TABLE bigbrotr.relay (
   state         bigbrotr.relay_state NOT NULL DEFAULT 'active',
   discovered_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
-CREATE FUNCTION bigbrotr.relay_authority(url text) RETURNS text
-  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-  AS $$ SELECT regexp_replace(split_part(split_part(url, '://', 2), '/', 1), '^www\.', '') $$;
-COMMENT ON FUNCTION bigbrotr.relay_authority(text) IS 'Internal: host and port of a canonical key without a leading www: what URLs share that may be one relay.';
-CREATE INDEX relay_authority_idx ON bigbrotr.relay (bigbrotr.relay_authority(url), id);
 COMMENT ON TABLE bigbrotr.relay IS
   'Relays that have answered as Nostr relays. Rows are never deleted: a relay that dies keeps its history.';
 COMMENT ON SEQUENCE bigbrotr.relay_id_seq IS 'Numbers of relays. Never given twice.';
@@ -30,8 +25,7 @@ CREATE TABLE bigbrotr.candidate (
   leased_until    timestamptz,
   last_error      text
 );
--- With the network: candidates of a network that is off would be read over and over.
-CREATE INDEX candidate_next_attempt_at_idx ON bigbrotr.candidate (network, next_attempt_at);
+CREATE INDEX candidate_next_attempt_at_idx ON bigbrotr.candidate (next_attempt_at);
 COMMENT ON TABLE bigbrotr.candidate IS 'URLs that might be relays and have not answered as one yet. Expire after 30 days.';
 COMMENT ON COLUMN bigbrotr.candidate.url IS 'Canonical key, as in relay.url.';
 COMMENT ON COLUMN bigbrotr.candidate.network IS 'Network the host belongs to.';
@@ -44,18 +38,15 @@ COMMENT ON COLUMN bigbrotr.candidate.leased_until IS 'A validator is at it until
 COMMENT ON COLUMN bigbrotr.candidate.last_error IS 'class: text of the last failure.';
 
 CREATE TABLE bigbrotr.relay_alias (
-  url      text        PRIMARY KEY,
-  relay_id integer     NOT NULL REFERENCES bigbrotr.relay,
-  reason   text        NOT NULL,
-  found_at timestamptz DEFAULT pg_catalog.now()
+  url      text    PRIMARY KEY,
+  relay_id integer NOT NULL REFERENCES bigbrotr.relay,
+  reason   text    NOT NULL
 );
 CREATE INDEX relay_alias_relay_id_idx ON bigbrotr.relay_alias (relay_id);
 COMMENT ON TABLE bigbrotr.relay_alias IS 'Other URLs under which a relay answers, with the evidence. Never candidates again.';
 COMMENT ON COLUMN bigbrotr.relay_alias.url IS 'The other URL.';
 COMMENT ON COLUMN bigbrotr.relay_alias.relay_id IS 'The relay it leads to.';
 COMMENT ON COLUMN bigbrotr.relay_alias.reason IS 'Why we believe so.';
-COMMENT ON COLUMN bigbrotr.relay_alias.found_at IS
-  'When the validator found out; after 90 days it is forgotten, and looked at anew when somebody names the URL. NULL: kept for ever.';
 
 CREATE TABLE bigbrotr.block (
   -- LIKE fails over a pattern that ends in a lone backslash, and every service with it.

@@ -1,6 +1,5 @@
 //! The validator: tries candidates and promotes those that prove to be Nostr relays.
 
-mod alias;
 mod dial;
 mod pool;
 mod probe;

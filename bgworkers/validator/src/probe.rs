@@ -6,7 +6,6 @@ use bigbrotr_models::{AddressPolicy, Network, RelayUrl, address};
 use bigbrotr_utils::{Connection, DialError, Dialer, Frame};
 use tokio::time::timeout;
 
-use crate::alias;
 use crate::proof::Examiner;
 
 /// Messages and bytes read in one try; a stranger may send without end.
@@ -20,8 +19,6 @@ pub struct Candidate {
     pub url: RelayUrl,
     /// No block covers the same URL as `wss`.
     pub may_try_tls: bool,
-    /// Relays on the same host and port: it may be another URL of one of them.
-    pub siblings: Vec<RelayUrl>,
 }
 
 /// What a try showed.
@@ -33,17 +30,6 @@ pub enum Outcome {
         url: RelayUrl,
         /// The candidate, if that is another URL.
         alias: Option<RelayUrl>,
-        /// Relays it was compared with, and is none of.
-        compared: Vec<RelayUrl>,
-    },
-    /// It is a relay that is known by another URL.
-    Alias {
-        /// The URL that answered.
-        url: RelayUrl,
-        /// The relay it is.
-        of: RelayUrl,
-        /// What shows it, in words.
-        evidence: String,
     },
     /// It gave no proof.
     Failed(Failure),
@@ -73,33 +59,21 @@ impl From<DialError> for Failure {
     }
 }
 
-/// Tries a candidate within twice `connect_timeout` + `request_timeout` and a second. Where its host has relays already,
-/// comparing it with each of them takes up to four times that once more.
+/// Tries a candidate within twice `connect_timeout` + `request_timeout` and a second.
 pub async fn attempt(dialer: &Dialer, candidate: &Candidate, memory: &MemoryBudget) -> Outcome {
     let url = &candidate.url;
     if candidate.may_try_tls
         && let Some(twin) = tls_twin(url)
         && ask(dialer, &twin, memory).await.is_ok()
     {
-        return compare(dialer, candidate, twin, memory).await;
+        return Outcome::Relay { url: twin, alias: Some(url.clone()) };
     }
     match ask(dialer, url, memory).await {
-        Ok(()) => compare(dialer, candidate, url.clone(), memory).await,
+        Ok(()) => Outcome::Relay { url: url.clone(), alias: None },
         // The setting changed after the candidate was claimed, or we are too many at its address.
         Err(failure) if matches!(failure.class, "network_off" | "busy") => Outcome::NotTried,
         Err(failure) => Outcome::Failed(failure),
     }
-}
-
-/// Whether the relay that answered is one of those on its host.
-async fn compare(dialer: &Dialer, candidate: &Candidate, url: RelayUrl, memory: &MemoryBudget) -> Outcome {
-    for sibling in candidate.siblings.iter().filter(|sibling| **sibling != url) {
-        if let Some(evidence) = alias::same_relay(dialer, &url, sibling, memory).await {
-            return Outcome::Alias { url, of: sibling.clone(), evidence };
-        }
-    }
-    let alias = (url != candidate.url).then(|| candidate.url.clone());
-    Outcome::Relay { url, alias, compared: candidate.siblings.clone() }
 }
 
 /// The same URL as `wss`, where that is worth a try: a public clearnet host without a port. Overlays encrypt by

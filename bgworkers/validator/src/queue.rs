@@ -9,10 +9,9 @@ use bigbrotr_models::RelayUrl;
 use crate::dial;
 use crate::probe::{Candidate, Failure, Outcome};
 
-pub const CLAIM: &str = "SELECT url, may_try_tls, siblings FROM bigbrotr.claim_candidates($1, $2, $3, $4)";
+pub const CLAIM: &str = "SELECT url, may_try_tls FROM bigbrotr.claim_candidates($1, $2, $3, $4)";
 pub const RELEASE: &str = "SELECT bigbrotr.release_candidates()";
-pub const PROMOTE: &str = "SELECT bigbrotr.promote_candidate($1, $2, $3)";
-pub const ALIAS: &str = "SELECT bigbrotr.alias_candidate($1, $2, $3, $4)";
+pub const PROMOTE: &str = "SELECT bigbrotr.promote_candidate($1, $2)";
 pub const FAIL: &str = "SELECT bigbrotr.fail_candidate($1, $2)";
 pub const DEFER: &str = "SELECT bigbrotr.defer_candidates($1, $2)";
 
@@ -28,7 +27,7 @@ pub struct Tally {
     pub tried: u64,
     /// Of these, relays now.
     pub promoted: u64,
-    /// Of the tried ones, other URLs of a relay.
+    /// Of these, by another URL than the candidate's.
     pub aliases: u64,
     /// Failures by class.
     pub failures: BTreeMap<&'static str, u64>,
@@ -60,10 +59,7 @@ pub async fn claim(
     for row in context.store.call(CLAIM, args).await? {
         let text = row.text(0)?;
         match RelayUrl::from_key(text) {
-            Ok(url) => {
-                let siblings = row.text(2)?.split_whitespace().filter_map(|key| RelayUrl::from_key(key).ok()).collect();
-                candidates.push(Candidate { url, may_try_tls: row.bool(1)?, siblings });
-            }
+            Ok(url) => candidates.push(Candidate { url, may_try_tls: row.bool(1)? }),
             Err(error) => refused.push((text.to_owned(), Failure::new("url", error.to_string()))),
         }
     }
@@ -71,8 +67,7 @@ pub async fn claim(
 }
 
 fn lease_seconds(config: &Config) -> i32 {
-    // The try itself, and a comparison with three relays of its host.
-    let attempt: Duration = (config.connect_timeout + config.request_timeout) * (2 + 3 * 4);
+    let attempt: Duration = (config.connect_timeout + config.request_timeout) * 2;
     i32::try_from(attempt.as_secs() + LEASE_SLACK).unwrap_or(i32::MAX)
 }
 
@@ -98,19 +93,12 @@ pub async fn write(context: &Context, mut finished: Vec<Finished>, tally: &mut T
     let mut deferred = Vec::new();
     for (candidate, outcome) in finished {
         match outcome {
-            Outcome::Relay { url, alias, compared } => {
+            Outcome::Relay { url, alias } => {
                 tally.tried += 1;
                 tally.promoted += 1;
                 tally.aliases += u64::from(alias.is_some());
                 let alias = Value::Text(alias.map(|alias| alias.as_str().to_owned()));
-                let compared = compared.iter().map(|url| Some(url.as_str().to_owned())).collect();
-                calls.push(Call::new(PROMOTE, vec![url.as_str().into(), alias, Value::TextArray(compared)]));
-            }
-            Outcome::Alias { url, of, evidence } => {
-                tally.tried += 1;
-                tally.aliases += 1;
-                let args = vec![candidate.as_str().into(), url.as_str().into(), of.as_str().into(), evidence.into()];
-                calls.push(Call::new(ALIAS, args));
+                calls.push(Call::new(PROMOTE, vec![url.as_str().into(), alias]));
             }
             Outcome::Failed(failure) => {
                 tally.tried += 1;

@@ -14,10 +14,6 @@ const CALLS: &[(&str, &str)] = &[
     ("add_sightings(integer,bigint[],bigint[])", "add_sightings(1, '{1700000000}', '{1}')"),
     ("address_target(integer,bytea,text)", "address_target(30023, '\\x00', 'd')"),
     ("analyze_next()", "analyze_next()"),
-    (
-        "alias_candidate(text,text,text,text)",
-        "alias_candidate('wss://nos.lol/a', 'wss://nos.lol/a', 'wss://nos.lol', 'x')",
-    ),
     ("api_source_done(text,text,integer)", "api_source_done('https://a.com', NULL, 3)"),
     ("apply_blocks()", "apply_blocks()"),
     (
@@ -67,7 +63,6 @@ const CALLS: &[(&str, &str)] = &[
     ),
     ("event_verify(text)", "event_verify($E)"),
     ("expiration(jsonb)", "expiration('[[\"expiration\", \"5\"]]')"),
-    ("expire_aliases(integer)", "expire_aliases(10)"),
     ("expire_candidates(integer)", "expire_candidates(10)"),
     ("expire_evidence(integer)", "expire_evidence(10)"),
     ("extend_leases(integer[],integer)", "extend_leases('{1}', 60)"),
@@ -108,7 +103,7 @@ const CALLS: &[(&str, &str)] = &[
         "pack_body(bytea,bytea,bigint,integer,text,text,bytea,bytea)",
         "pack_body($I, $I, 1, 1, '[]', '', $I || $I, NULL)",
     ),
-    ("promote_candidate(text,text,text[])", "promote_candidate('wss://nos.lol', NULL, '{}')"),
+    ("promote_candidate(text,text)", "promote_candidate('wss://nos.lol', NULL)"),
     ("purge_vanished(integer)", "purge_vanished(10)"),
     ("quarantine(integer,text[],bytea[])", "quarantine(1, '{invalid}', '{\"\\\\x00\"}')"),
     ("query(jsonb,boolean)", "query('{}')"),
@@ -136,8 +131,6 @@ const CALLS: &[(&str, &str)] = &[
         "record_cycle(text,double precision,boolean,bigint,text,text)",
         "record_cycle('finder', 1700000000, true, 1, '{}', NULL)",
     ),
-    ("relay_authority(text)", "relay_authority('wss://nos.lol/a')"),
-    ("relay_siblings(text)", "relay_siblings('wss://nos.lol/a')"),
     (
         "record_metadata(integer,text,bytea,text,double precision)",
         "record_metadata(1, 'nip11_info', '\\x00', '{}', 1700000000)",

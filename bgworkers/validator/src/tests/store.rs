@@ -26,8 +26,6 @@ pub struct Tables {
     /// Writing about these fails.
     pub poisoned: BTreeSet<String>,
     pub networks: Vec<String>,
-    /// What every candidate is claimed with.
-    pub siblings: String,
 }
 
 #[derive(Debug, Default)]
@@ -67,7 +65,6 @@ impl Tables {
                 };
                 assert!(*lease > 600);
                 self.networks = networks.iter().flatten().cloned().collect();
-                let siblings = self.siblings.clone();
                 let due = self
                     .candidates
                     .iter_mut()
@@ -77,7 +74,7 @@ impl Tables {
                     .map(|(url, row)| {
                         row.leased = true;
                         row.claims += 1;
-                        Row(vec![url.as_str().into(), Value::Bool(true), siblings.as_str().into()])
+                        Row(vec![url.as_str().into(), Value::Bool(true)])
                     })
                     .collect());
             }
@@ -89,10 +86,6 @@ impl Tables {
                     self.aliases.insert(alias.clone(), text(0));
                 }
                 self.relays.insert(text(0));
-            }
-            queue::ALIAS => {
-                self.candidates.remove(&text(0));
-                self.aliases.insert(text(0), text(2));
             }
             queue::FAIL => {
                 self.check(&text(0))?;
