@@ -29,6 +29,7 @@ BEGIN
     GRANT EXECUTE ON FUNCTION
       bigbrotr.normalize_relay_url(text),
       bigbrotr.extract_relay_urls(text),
+      bigbrotr.relay_url_domain(text),
       bigbrotr.event_id(text),
       bigbrotr.event_verify(text),
       bigbrotr.event_refusal(bytea),

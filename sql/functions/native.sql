@@ -26,6 +26,11 @@ CREATE FUNCTION bigbrotr.relay_url_network(url text) RETURNS text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'relay_url_network_wrapper';
 COMMENT ON FUNCTION bigbrotr.relay_url_network(text) IS 'Internal: clearnet, tor, i2p or loki for a canonical key.';
 
+CREATE FUNCTION bigbrotr.relay_url_domain(url text) RETURNS text
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'relay_url_domain_wrapper';
+COMMENT ON FUNCTION bigbrotr.relay_url_domain(text) IS
+  'The registrable domain behind a canonical key (public suffix list), the address or name in an overlay, an IPv4 address, the /64 of an IPv6 address: by it floods are counted. NULL if it is no key.';
+
 CREATE FUNCTION bigbrotr.event_id(event text) RETURNS bytea
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'event_id_wrapper';
 COMMENT ON FUNCTION bigbrotr.event_id(text) IS

@@ -22,6 +22,11 @@ fn relay_url_network(url: &str) -> Option<&'static str> {
 }
 
 #[pg_extern]
+fn relay_url_domain(url: &str) -> Option<String> {
+    RelayUrl::from_key(url).ok().map(|url| url.registrable_domain().into_owned())
+}
+
+#[pg_extern]
 fn native_extract_relay_urls(
     content: &str,
 ) -> TableIterator<'static, (name!(url, String), name!(network, &'static str), name!(recovered, bool))> {

@@ -3,6 +3,7 @@
 //! The rules are those of the project's relay URL reference: no scheme is guessed, `ws` and `wss` are not merged, and
 //! normalising a key again changes nothing.
 
+mod domain;
 mod host;
 mod normalize;
 mod split;

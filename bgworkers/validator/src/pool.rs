@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use bigbrotr_core::memory::MemoryBudget;
 use bigbrotr_models::{RelayUrl, relay_url::Host};
 use bigbrotr_utils::{Dialer, HostLimits};
-use futures_util::FutureExt;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::probe::{self, Candidate, Failure, Outcome};
@@ -77,7 +76,9 @@ impl Pool {
         while self.tries.len() < slots && !memory.is_tight() {
             let Some(candidate) = self.next() else { break };
             let host = host(&candidate.url);
-            let Some(permit) = self.hosts.acquire(&candidate.url).now_or_never() else {
+            // Not `acquire` polled once: that is also pending when tokio wants this task to yield, and nobody would wake
+            // who waits for a host that is free.
+            let Some(permit) = self.hosts.try_acquire(&candidate.url) else {
                 self.wait(host, candidate);
                 continue;
             };

@@ -158,6 +158,19 @@ async fn a_host_gets_two_connections_and_the_rest_of_its_urls_wait_or_are_put_of
 }
 
 #[tokio::test]
+async fn nobody_waits_for_a_host_that_is_free() {
+    let port = dead_port().await;
+    let urls: Vec<String> = (0..2_000).map(|n| format!("ws://127.1.{}.{}:{port}", n / 200, 1 + n % 200)).collect();
+    let world = world(urls, config());
+    let report = tokio::time::timeout(Duration::from_secs(30), Validator::default().cycle(&world.context))
+        .await
+        .expect("nothing is left to wait for")
+        .unwrap();
+    assert_eq!(report.detail["failures"]["tcp"], 2_000);
+    assert_eq!(report.detail["deferred"], 0);
+}
+
+#[tokio::test]
 async fn leases_of_a_predecessor_are_released_once_a_process() {
     let server = Server::start(Manner::Eose).await;
     let world = world([server.url()], config());

@@ -110,6 +110,7 @@ const CALLS: &[(&str, &str)] = &[
         "record_metadata(1, 'nip11_info', '\\x00', '{}', 1700000000)",
     ),
     ("relay_url_network(text)", "relay_url_network('wss://nos.lol')"),
+    ("relay_url_domain(text)", "relay_url_domain('wss://nos.lol')"),
     ("relays_of(bytea)", "relays_of($I)"),
     ("release_api_sources()", "release_api_sources()"),
     ("release_candidates()", "release_candidates()"),
