@@ -75,7 +75,7 @@ async fn what_gives_no_proof_stays_a_candidate_with_a_classified_reason() {
         (Manner::Silent, "silence: no message within 400 ms"),
         (Manner::Notice, "protocol: only a NOTICE: welcome"),
         (Manner::Garbage, "protocol: 2 messages, no answer"),
-        (Manner::ForeignEvents, "protocol: 200 messages, no answer"),
+        (Manner::ForeignEvents, "protocol: 2000 messages, no answer"),
         (Manner::Flood, "protocol: 11 messages, no answer"),
         (Manner::Huge, "oversize: larger than 131072 bytes"),
         (Manner::Bye, "ws: closed with code 1005; no message"),
