@@ -37,7 +37,7 @@ CREATE FUNCTION bigbrotr.relay_suspects(url text, compared integer[] DEFAULT '{}
      FROM known AS k
      LEFT JOIN bigbrotr.relay_alias AS a ON a.url = relay_suspects.url AND a.relay_id = k.id
      WHERE NOT k.is_same_host
-     ORDER BY a.url IS NULL, NOT k.is_www, k.path <> k.own_path, k.id
+     ORDER BY a.url IS NULL, k.path <> k.own_path, NOT k.is_www, k.id
      LIMIT 2)
   $$;
 COMMENT ON FUNCTION bigbrotr.relay_suspects(text, integer[]) IS

@@ -25,6 +25,13 @@ impl Failure {
     pub fn lasting(class: &'static str, text: impl Into<String>) -> Self {
         Self { class, text: text.into(), is_lasting: true }
     }
+
+    /// The candidate had no part in it: its network was switched off after it was claimed, or this machine has no
+    /// descriptor left (errno 23 and 24).
+    pub fn is_ours(&self) -> bool {
+        let has_no_descriptor = ["(os error 24)", "(os error 23)"].iter().any(|errno| self.text.contains(errno));
+        self.class == "network_off" || self.class == "tcp" && has_no_descriptor
+    }
 }
 
 impl fmt::Display for Failure {
@@ -83,6 +90,14 @@ mod tests {
         ] {
             assert!(!Failure::from(error.clone()).is_lasting, "{error}");
         }
+    }
+
+    #[test]
+    fn a_machine_without_descriptors_is_no_failure_of_the_candidate() {
+        let error = std::io::Error::from_raw_os_error(24);
+        assert!(Failure::from(DialError::Tcp(error.to_string())).is_ours());
+        assert!(!Failure::from(DialError::Tcp("connection refused".into())).is_ours());
+        assert!(!Failure::new("ws", "closed with code 4000 (os error 24)").is_ours());
     }
 
     #[test]

@@ -129,8 +129,7 @@ async fn examine(means: &Means, candidate: &Candidate) -> Outcome {
     }
     match ask(means, url).await {
         Ok(()) => Outcome::Relay { answered: own(url), apart: None, compared: Vec::new() },
-        // The setting changed after the candidate was claimed.
-        Err(failure) if failure.class == "network_off" => Outcome::NotTried,
+        Err(failure) if failure.is_ours() => Outcome::NotTried,
         Err(failure) => Outcome::Failed(failure),
     }
 }
@@ -205,6 +204,9 @@ async fn converse(connection: &mut Connection, examiner: &mut Examiner, memory: 
             Frame::Text(text) => {
                 if examiner.proves(&text) {
                     return Ok(());
+                }
+                if examiner.is_echo() {
+                    break;
                 }
                 text.len()
             }
