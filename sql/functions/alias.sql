@@ -81,10 +81,13 @@ CREATE FUNCTION bigbrotr.admit_candidate(candidate text, url text, reason text, 
   LANGUAGE plpgsql VOLATILE ROWS 1 SET search_path = pg_catalog, pg_temp
   AS $$
     DECLARE
-      most integer := NULLIF(bigbrotr.setting('max_relays_per_domain')::integer, 0);
-      home text    := bigbrotr.relay_url_domain(admit_candidate.url);
+      home text := bigbrotr.relay_url_domain(admit_candidate.url);
+      most integer;
     BEGIN
-      IF NOT EXISTS (SELECT FROM bigbrotr.relay AS r WHERE r.url = admit_candidate.url) THEN
+      -- Most have a domain of their own: nothing more is planned and run for them.
+      IF EXISTS (SELECT FROM bigbrotr.relay AS r WHERE r.domain = home)
+         AND NOT EXISTS (SELECT FROM bigbrotr.relay AS r WHERE r.url = admit_candidate.url)
+      THEN
         -- A batch admits one after the other, so also those that answered at the same time are compared.
         IF cardinality(compared) < 10 THEN
           RETURN QUERY SELECT 'compare', s.relay_id, s.relay_url FROM bigbrotr.relay_suspects(admit_candidate.url, compared) AS s;
@@ -92,14 +95,15 @@ CREATE FUNCTION bigbrotr.admit_candidate(candidate text, url text, reason text, 
             RETURN;
           END IF;
         END IF;
-        IF (SELECT count(*) FROM (SELECT FROM bigbrotr.relay AS r WHERE r.domain = home LIMIT most) AS held) >= most
-           -- Whom the operator names is welcome.
-           AND EXISTS (SELECT FROM bigbrotr.candidate AS c WHERE c.url = admit_candidate.candidate AND c.source IN ('event', 'api'))
-        THEN
-          PERFORM bigbrotr.fail_candidate(
-            candidate, format('limit: %s has %s relays already (bigbrotr.max_relays_per_domain)', home, most), true);
-          RETURN QUERY SELECT 'refused', NULL::integer, NULL::text;
-          RETURN;
+        -- Whom the operator names is welcome.
+        IF EXISTS (SELECT FROM bigbrotr.candidate AS c WHERE c.url = admit_candidate.candidate AND c.source IN ('event', 'api')) THEN
+          most := NULLIF(bigbrotr.setting('max_relays_per_domain')::integer, 0);
+          IF (SELECT count(*) FROM (SELECT FROM bigbrotr.relay AS r WHERE r.domain = home LIMIT most) AS held) >= most THEN
+            PERFORM bigbrotr.fail_candidate(
+              candidate, format('limit: %s has %s relays already (bigbrotr.max_relays_per_domain)', home, most), true);
+            RETURN QUERY SELECT 'refused', NULL::integer, NULL::text;
+            RETURN;
+          END IF;
         END IF;
       END IF;
       RETURN QUERY

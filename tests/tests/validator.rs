@@ -349,3 +349,34 @@ async fn twenty_cycles_of_failures_leave_no_descriptor_and_no_memory_behind() {
     assert!(late.0 <= early.0 + 2, "descriptors: {sizes:?}");
     assert!(late.1 <= early.1 + (4 << 20), "bytes: {sizes:?}");
 }
+
+#[tokio::test]
+async fn a_relay_that_dies_keeps_its_row_is_tried_on_and_revives() {
+    let relay = Relay::start(RelayOptions::default());
+    let cluster = Cluster::start(options(&["validator", "monitor"]).with("bigbrotr.monitor_checks", "nip11,rtt"));
+    let client = installed(&cluster).await;
+    seed(&client, &[relay.url()]).await;
+    let good = "SELECT count(*) = 1 FROM bigbrotr.relay_monitor WHERE last_ok_at IS NOT NULL AND failures = 0";
+    cluster.wait_for(&client, good, SOON, "a good check").await;
+
+    let well = relay.options();
+    relay.set_options(RelayOptions { mode: Mode::Http(Document::html(404, "gone")), ..well.clone() });
+    // A week goes by.
+    let later =
+        "UPDATE bigbrotr.relay_monitor SET last_ok_at = now() - interval '8 days', failures = 5, next_check_at = now()";
+    client.batch_execute(later).await.expect("later");
+    client.batch_execute("SELECT bigbrotr.run_service('monitor')").await.expect("woken");
+    cluster.wait_for(&client, "SELECT state = 'dead' FROM bigbrotr.relay", SOON, "its death").await;
+    let daily = "SELECT (next_check_at BETWEEN now() + interval '20 hours' AND now() + interval '33 hours')::text FROM bigbrotr.relay_monitor";
+    assert_eq!(text(&client, daily).await, "true");
+    // Who names it again does not make it a candidate.
+    assert_eq!(
+        text(&client, &format!("SELECT bigbrotr.add_candidates('{{{}}}', 'event')::text", relay.url())).await,
+        "0"
+    );
+
+    relay.set_options(well);
+    client.batch_execute("UPDATE bigbrotr.relay_monitor SET next_check_at = now()").await.expect("due");
+    client.batch_execute("SELECT bigbrotr.run_service('monitor')").await.expect("woken");
+    cluster.wait_for(&client, "SELECT state = 'active' FROM bigbrotr.relay", SOON, "its return").await;
+}

@@ -1,6 +1,7 @@
 //! Cycles against servers on loopback and tables in memory.
 #![allow(clippy::unwrap_used)]
 
+mod overlay;
 mod servers;
 mod store;
 

@@ -28,6 +28,10 @@ pub struct Tables {
     pub networks: Vec<String>,
     /// A relay that everybody who answers is to be compared with.
     pub suspect: Option<String>,
+    /// The same URL with the other scheme is blocked, of everybody.
+    pub blocks_twins: bool,
+    /// Why other URLs are only names of those that were admitted.
+    pub reasons: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +71,7 @@ impl Tables {
                 };
                 assert!(*lease > 600);
                 self.networks = networks.iter().flatten().cloned().collect();
+                let blocks_twins = self.blocks_twins;
                 let due = self
                     .candidates
                     .iter_mut()
@@ -76,7 +81,7 @@ impl Tables {
                     .map(|(url, row)| {
                         row.leased = true;
                         row.claims += 1;
-                        Row(vec![url.as_str().into(), Value::Bool(true)])
+                        Row(vec![url.as_str().into(), Value::Bool(!blocks_twins)])
                     })
                     .collect());
             }
@@ -89,6 +94,9 @@ impl Tables {
                     return Ok(vec![Row(vec!["compare".into(), Value::Int(7), suspect.as_str().into()])]);
                 }
                 self.candidates.remove(&candidate);
+                if let Value::Text(Some(reason)) = &call.args[2] {
+                    self.reasons.push(reason.clone());
+                }
                 if candidate != url {
                     self.aliases.insert(candidate, url.clone());
                 }
