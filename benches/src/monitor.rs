@@ -15,10 +15,12 @@ const RATE: f64 = 500.0;
 /// MB.
 const MEMORY: f64 = 100.0;
 const CYCLES: usize = 20;
-/// The cycle whose size the last one's is held against: by then all that is made once is made.
+/// Cycles before the first whose size counts: by then all that is made once is made.
 const SETTLED: usize = 2;
-/// MB that may come and go with what happens to be under way: the allocator's slack.
-const NOISE: f64 = 2.0;
+/// Cycles of which the mean is taken, early and late: what is held just then comes and goes.
+const SPAN: usize = 5;
+/// MB and descriptors the late mean may lie above the early one. A kilobyte kept of each check would be 7 MB.
+const NOISE: (f64, f64) = (3.0, 2.0);
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Checks `relays` again and again and prints what it took.
@@ -77,10 +79,16 @@ pub async fn run(relays: usize) {
         memory / MEMORY,
         verdict(memory <= MEMORY)
     );
-    let (early, late) = (sizes[SETTLED - 1], sizes[CYCLES - 1]);
-    let steady = late.0 <= early.0 + NOISE && late.1 <= early.1;
+    let mean = |sizes: &[(f64, usize)]| {
+        let sum = sizes.iter().fold((0.0, 0.0), |sum, size| (sum.0 + size.0, sum.1 + size.1 as f64));
+        (sum.0 / sizes.len() as f64, sum.1 / sizes.len() as f64)
+    };
+    let (early, late) = (mean(&sizes[SETTLED..SETTLED + SPAN]), mean(&sizes[CYCLES - SPAN..]));
+    let steady = late.0 <= early.0 + NOISE.0 && late.1 <= early.1 + NOISE.1;
     println!(
-        "after cycle {SETTLED} and {CYCLES}: {:.1} and {:.1} MB, {} and {} descriptors, {}",
+        "cycles {} to {} and the last {SPAN}: {:.1} and {:.1} MB, {:.1} and {:.1} descriptors on average, {}",
+        SETTLED + 1,
+        SETTLED + SPAN,
         early.0,
         late.0,
         early.1,
