@@ -30,6 +30,7 @@ BEGIN
       bigbrotr.normalize_relay_url(text),
       bigbrotr.extract_relay_urls(text),
       bigbrotr.relay_url_domain(text),
+      bigbrotr.retry_pause(integer, boolean),
       bigbrotr.event_id(text),
       bigbrotr.event_verify(text),
       bigbrotr.event_refusal(bytea),

@@ -45,7 +45,7 @@ async fn an_overlay_host_is_tried_without_tls_first_and_the_other_url_is_its_ali
     let world = world([named.clone()], config);
     let report = Validator::default().cycle(&world.context).await.unwrap();
     let answered = format!("ws://{ONION}");
-    assert_eq!(world.store.relays(), [answered.clone()]);
+    assert_eq!(world.store.relays(), std::slice::from_ref(&answered));
     let tables = world.store.0.lock().unwrap();
     assert_eq!(tables.aliases, [(named, answered)].into());
     assert_eq!((&report.detail["promoted"], &report.detail["aliases"]), (&json!(1), &json!(1)));
