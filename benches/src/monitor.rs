@@ -20,7 +20,7 @@ const SETTLED: usize = 2;
 /// Cycles of which the mean is taken, early and late: what is held just then comes and goes.
 const SPAN: usize = 5;
 /// MB and descriptors the late mean may lie above the early one. A kilobyte kept of each check would be 7 MB.
-const NOISE: (f64, f64) = (3.0, 2.0);
+const NOISE: (f64, f64) = (5.0, 2.0);
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Checks `relays` again and again and prints what it took.

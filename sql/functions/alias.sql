@@ -23,6 +23,8 @@ CREATE FUNCTION bigbrotr.relay_suspects(url text, compared integer[] DEFAULT '{}
       WHERE r.url <> relay_suspects.url
         AND r.state = 'active'
         AND r.id <> ALL (compared)
+        -- The state follows the blocks at the next maintenance only.
+        AND NOT bigbrotr.is_blocked(r.url)
         -- What is known to be another's alias is no original.
         AND NOT EXISTS (SELECT FROM bigbrotr.relay_alias AS a WHERE a.url = r.url)
     )

@@ -85,26 +85,23 @@ CREATE FUNCTION bigbrotr.claim_candidates(max integer, lease_s integer, networks
               AND (c.leased_until IS NULL OR c.leased_until <= now())
             ORDER BY c.next_attempt_at
             LIMIT wanted
+            FOR UPDATE OF c SKIP LOCKED
           ) AS d
           ORDER BY d.next_attempt_at, d.url
           LIMIT wanted
-        ), locked AS MATERIALIZED (
-          SELECT c.url, c.next_attempt_at, bigbrotr.is_blocked(c.url) AS is_blocked
-          FROM due
-          JOIN bigbrotr.candidate AS c ON c.url = due.url
-          WHERE c.leased_until IS NULL OR c.leased_until <= now()
-          FOR UPDATE OF c SKIP LOCKED
+        ), judged AS MATERIALIZED (
+          SELECT due.url, bigbrotr.is_blocked(due.url) AS is_blocked FROM due
         ), put_off AS (
           -- So that thousands of them do not stand before everybody else at each claim.
           UPDATE bigbrotr.candidate AS c
           SET next_attempt_at = now() + interval '1 day', last_error = 'blocked: a row of bigbrotr.block matches'
-          FROM locked AS l
-          WHERE l.is_blocked AND c.url = l.url
+          FROM judged AS j
+          WHERE j.is_blocked AND c.url = j.url
         ), leased AS (
           UPDATE bigbrotr.candidate AS c
           SET leased_until = now() + make_interval(secs => lease_s)
-          FROM locked AS l
-          WHERE NOT l.is_blocked AND c.url = l.url
+          FROM judged AS j
+          WHERE NOT j.is_blocked AND c.url = j.url
           RETURNING c.url, c.next_attempt_at
         )
         SELECT (SELECT count(*) FROM due), (SELECT array_agg(l.url ORDER BY l.next_attempt_at, l.url) FROM leased AS l)
@@ -113,6 +110,7 @@ CREATE FUNCTION bigbrotr.claim_candidates(max integer, lease_s integer, networks
         RETURN QUERY
           SELECT u.url, NOT bigbrotr.is_blocked(CASE WHEN u.url LIKE 'wss:%' THEN 'ws:' || substr(u.url, 5) ELSE 'wss:' || substr(u.url, 4) END)
           FROM unnest(claimed) AS u(url);
+        -- Each of them is leased or put off by now, so there is an end.
         EXIT WHEN seen < wanted OR cardinality(claimed) >= wanted;
         wanted := wanted - COALESCE(cardinality(claimed), 0);
       END LOOP;

@@ -181,6 +181,24 @@ async fn suspicion_falls_on_relays_of_the_same_host_and_the_oldest_of_the_domain
         .await
         .expect("an alias");
     assert_eq!(suspects("wss://www.nos.lol").await, [root, c]);
+    client.batch_execute("INSERT INTO bigbrotr.block VALUES ('wss://c.nos.lol%')").await.expect("blocked");
+    assert_eq!(suspects("wss://www.nos.lol").await, [root, "wss://a.nos.lol/x/y"]);
+}
+
+#[tokio::test]
+async fn a_claim_passes_by_what_somebody_else_is_writing() {
+    let cluster = Cluster::start(options(&[]));
+    let (client, mut other) = (installed(&cluster).await, cluster.connect("postgres").await);
+    seed(&client, &(0..20).map(|n| format!("wss://{n}.nos.lol")).collect::<Vec<_>>()).await;
+    let due = "UPDATE bigbrotr.candidate SET next_attempt_at = now() - interval '1 hour' WHERE url LIKE 'wss://1_.%'";
+    client.batch_execute(due).await.expect("due first");
+    let held = other.transaction().await.expect("begun");
+    held.batch_execute("SELECT FROM bigbrotr.candidate WHERE url LIKE 'wss://1_.%' FOR UPDATE").await.expect("locked");
+    client.batch_execute("SET statement_timeout = '10s'").await.expect("set");
+    let claim = "SELECT url FROM bigbrotr.claim_candidates(5, 60, '{clearnet,tor}')";
+    let claimed = column(&client, claim).await;
+    assert_eq!(claimed.len(), 5);
+    assert!(claimed.iter().all(|url| url.len() == "wss://0.nos.lol".len()), "{claimed:?}");
 }
 
 #[tokio::test]
