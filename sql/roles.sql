@@ -31,6 +31,7 @@ BEGIN
       bigbrotr.extract_relay_urls(text),
       bigbrotr.relay_url_domain(text),
       bigbrotr.author_count(integer[]),
+      bigbrotr.retry_pause(integer, boolean),
       bigbrotr.event_id(text),
       bigbrotr.event_verify(text),
       bigbrotr.event_refusal(bytea),

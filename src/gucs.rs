@@ -31,6 +31,7 @@ static MONITOR_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(3600);
 static SYNCHRONIZER_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60);
 static REFRESHER_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(300);
 static VALIDATOR_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(512);
+static MAX_RELAYS_PER_DOMAIN: GucSetting<i32> = GucSetting::<i32>::new(500);
 static MONITOR_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(200);
 static SYNCHRONIZER_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(64);
 static LIVE_CONNECTIONS: GucSetting<i32> = GucSetting::<i32>::new(200);
@@ -245,6 +246,16 @@ pub fn register() {
         PLAIN,
         c"Candidates the validator tries at a time.",
         c"Each takes a connection for seconds.",
+    );
+    int(
+        c"bigbrotr.max_relays_per_domain",
+        &MAX_RELAYS_PER_DOMAIN,
+        0,
+        i32::MAX,
+        S,
+        PLAIN,
+        c"Relays below one registrable domain or at one address that candidates named by events and APIs may become.",
+        c"0: no limit. Seeds and seed() may exceed it. What is beyond it stays a candidate.",
     );
     int(
         c"bigbrotr.monitor_concurrency",

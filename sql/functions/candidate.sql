@@ -40,39 +40,62 @@ COMMENT ON FUNCTION bigbrotr.seed(text[]) IS
 
 CREATE FUNCTION bigbrotr.claim_candidates(max integer, lease_s integer, networks text[], untried_only boolean DEFAULT false)
   RETURNS TABLE (url text, may_try_tls boolean)
-  LANGUAGE sql VOLATILE STRICT ROWS 100 SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql VOLATILE STRICT ROWS 100 SET search_path = pg_catalog, pg_temp
+  -- Index order, whatever the planner knows of a table that fills within a minute.
+  SET enable_seqscan = off SET enable_bitmapscan = off
   AS $$
-    WITH due AS MATERIALIZED (
-      SELECT d.url
-      -- Network by network, in the order of the index: whatever waits in a network that is off is not read.
-      FROM unnest(networks::bigbrotr.network[]) AS n(network)
-      CROSS JOIN LATERAL (
-        SELECT c.url, c.next_attempt_at
-        FROM bigbrotr.candidate AS c
-        WHERE c.network = n.network
-          AND c.next_attempt_at <= now()
-          AND (c.leased_until IS NULL OR c.leased_until <= now())
-          AND (c.failures = 0 OR NOT untried_only)
-          AND NOT EXISTS (SELECT FROM bigbrotr.block AS b WHERE c.url LIKE b.pattern)
-        ORDER BY c.next_attempt_at
-        LIMIT max
-        FOR UPDATE OF c SKIP LOCKED
-      ) AS d
-      ORDER BY d.next_attempt_at
-      LIMIT max
-    ), claimed AS (
-      UPDATE bigbrotr.candidate AS c
-      SET leased_until = now() + make_interval(secs => lease_s)
-      FROM due
-      WHERE c.url = due.url
-      RETURNING c.url, c.next_attempt_at
-    )
-    SELECT claimed.url, NOT bigbrotr.is_blocked(regexp_replace(claimed.url, '^ws:', 'wss:'))
-    FROM claimed
-    ORDER BY claimed.next_attempt_at, claimed.url
+    DECLARE
+      wanted  integer := max;
+      seen    integer;
+      claimed text[];
+    BEGIN
+      LOOP
+        WITH due AS MATERIALIZED (
+          SELECT d.url, d.next_attempt_at
+          FROM unnest(networks::bigbrotr.network[]) AS n(network)
+          CROSS JOIN unnest(CASE WHEN untried_only THEN '{f}' ELSE '{f,t}' END::boolean[]) AS f(failed)
+          CROSS JOIN LATERAL (
+            SELECT c.url, c.next_attempt_at
+            FROM bigbrotr.candidate AS c
+            WHERE c.network = n.network
+              AND (c.failures > 0) = f.failed
+              AND c.next_attempt_at <= now()
+              AND (c.leased_until IS NULL OR c.leased_until <= now())
+            ORDER BY c.next_attempt_at
+            LIMIT wanted
+            FOR UPDATE OF c SKIP LOCKED
+          ) AS d
+          ORDER BY d.next_attempt_at, d.url
+          LIMIT wanted
+        ), judged AS MATERIALIZED (
+          SELECT due.url, bigbrotr.is_blocked(due.url) AS is_blocked FROM due
+        ), put_off AS (
+          -- So that thousands of them do not stand before everybody else at each claim.
+          UPDATE bigbrotr.candidate AS c
+          SET next_attempt_at = now() + interval '1 day', last_error = 'blocked: a row of bigbrotr.block matches'
+          FROM judged AS j
+          WHERE j.is_blocked AND c.url = j.url
+        ), leased AS (
+          UPDATE bigbrotr.candidate AS c
+          SET leased_until = now() + make_interval(secs => lease_s)
+          FROM judged AS j
+          WHERE NOT j.is_blocked AND c.url = j.url
+          RETURNING c.url, c.next_attempt_at
+        )
+        SELECT (SELECT count(*) FROM due), (SELECT array_agg(l.url ORDER BY l.next_attempt_at, l.url) FROM leased AS l)
+          INTO seen, claimed;
+
+        RETURN QUERY
+          SELECT u.url, NOT bigbrotr.is_blocked(CASE WHEN u.url LIKE 'wss:%' THEN 'ws:' || substr(u.url, 5) ELSE 'wss:' || substr(u.url, 4) END)
+          FROM unnest(claimed) AS u(url);
+        -- Each of them is leased or put off by now, so there is an end.
+        EXIT WHEN seen < wanted OR cardinality(claimed) >= wanted;
+        wanted := wanted - COALESCE(cardinality(claimed), 0);
+      END LOOP;
+    END
   $$;
 COMMENT ON FUNCTION bigbrotr.claim_candidates(integer, integer, text[], boolean) IS
-  'Internal: leases up to max due candidates of these networks for lease_s seconds, the longest due first; untried_only leaves out those that failed before. may_try_tls: no block covers the same URL as wss.';
+  'Internal: leases up to max due candidates of these networks for lease_s seconds, the longest due first; untried_only leaves out those that failed before. Blocked ones are put off for a day. may_try_tls: no block covers the same URL with the other scheme.';
 
 CREATE FUNCTION bigbrotr.release_candidates() RETURNS integer
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -121,27 +144,17 @@ CREATE FUNCTION bigbrotr.add_relay(url text) RETURNS integer
 COMMENT ON FUNCTION bigbrotr.add_relay(text) IS
   'Internal: the id of the relay with this canonical key, which is added, with its bookkeeping, if it is new. It is no candidate afterwards.';
 
-CREATE FUNCTION bigbrotr.promote_candidate(url text, alias text DEFAULT NULL) RETURNS integer
-  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION bigbrotr.retry_pause(failures integer, is_lasting boolean) RETURNS interval
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
-    DECLARE
-      relay_id integer;
-    BEGIN
-      relay_id := bigbrotr.add_relay(promote_candidate.url);
-      -- Who is a relay already stays one: rows of relay are never taken back.
-      IF alias IS NOT NULL AND NOT EXISTS (SELECT FROM bigbrotr.relay AS r WHERE r.url = alias) THEN
-        INSERT INTO bigbrotr.relay_alias AS a (url, relay_id, reason)
-        VALUES (alias, relay_id, 'the same URL answers as wss')
-        ON CONFLICT ON CONSTRAINT relay_alias_pkey DO NOTHING;
-      END IF;
-      DELETE FROM bigbrotr.candidate AS c WHERE c.url IN (promote_candidate.url, alias);
-      RETURN relay_id;
-    END
+    SELECT ('{1 minute,5 minutes,30 minutes,2 hours,8 hours,1 day,2 days,4 days,7 days}'::interval[])[
+      -- What is lasting begins at two hours and takes every other step.
+      LEAST(GREATEST(CASE WHEN is_lasting THEN 2 * failures + 2 ELSE failures END, 1), 9)]
   $$;
-COMMENT ON FUNCTION bigbrotr.promote_candidate(text, text) IS
-  'Internal: the URL that answered becomes a relay, and alias, the ws URL it was found by, another URL of that relay; neither is a candidate afterwards. Returns the id of the relay; calling it again changes nothing.';
+COMMENT ON FUNCTION bigbrotr.retry_pause(integer, boolean) IS
+  'How long a candidate that failed so many times in a row is left alone, before ±20 % of jitter. is_lasting: the last failure is of a kind that does not pass soon.';
 
-CREATE FUNCTION bigbrotr.fail_candidate(url text, error text) RETURNS void
+CREATE FUNCTION bigbrotr.fail_candidate(url text, error text, is_lasting boolean DEFAULT false) RETURNS void
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
     UPDATE bigbrotr.candidate AS c
@@ -149,13 +162,13 @@ CREATE FUNCTION bigbrotr.fail_candidate(url text, error text) RETURNS void
     SET failures        = c.failures + (fail_candidate.error NOT LIKE 'proxy:%')::integer,
         last_error      = left(fail_candidate.error, 500),
         leased_until    = NULL,
-        -- ±20 %, so that what failed together is not tried again together.
+        -- So that what failed together is not tried again together.
         next_attempt_at = now() + (0.8 + 0.4 * random())
-          * ('{1 minute,5 minutes,30 minutes,2 hours,8 hours,1 day,2 days,4 days,7 days}'::interval[])[CASE WHEN fail_candidate.error LIKE 'proxy:%' THEN 2 ELSE LEAST(c.failures + 1, 9) END]
+          * bigbrotr.retry_pause(CASE WHEN fail_candidate.error LIKE 'proxy:%' THEN 2 ELSE c.failures + 1 END, is_lasting)
     WHERE c.url = fail_candidate.url
   $$;
-COMMENT ON FUNCTION bigbrotr.fail_candidate(text, text) IS
-  'Internal: ends the lease of a candidate that did not answer and sets its next attempt, from a minute later to a week.';
+COMMENT ON FUNCTION bigbrotr.fail_candidate(text, text, boolean) IS
+  'Internal: ends the lease of a candidate that did not answer and sets its next attempt, from a minute later to a week: retry_pause().';
 
 CREATE FUNCTION bigbrotr.expire_candidates(max integer DEFAULT 10000) RETURNS integer
   LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp

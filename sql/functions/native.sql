@@ -31,6 +31,12 @@ CREATE FUNCTION bigbrotr.relay_url_domain(url text) RETURNS text
 COMMENT ON FUNCTION bigbrotr.relay_url_domain(text) IS
   'The registrable domain behind a canonical key (public suffix list), the address or name in an overlay, an IPv4 address, the /64 of an IPv6 address: by it floods are counted. NULL if it is no key.';
 
+CREATE FUNCTION bigbrotr.relay_domain(url text) RETURNS text
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+  -- As immutable as a generated column needs it: it keeps what the list said when the row was written.
+  AS $$ SELECT bigbrotr.relay_url_domain(url) $$;
+COMMENT ON FUNCTION bigbrotr.relay_domain(text) IS 'Internal: relay_url_domain(url), for relay.domain.';
+
 CREATE FUNCTION bigbrotr.event_id(event text) RETURNS bytea
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'event_id_wrapper';
 COMMENT ON FUNCTION bigbrotr.event_id(text) IS

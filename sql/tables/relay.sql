@@ -3,8 +3,11 @@ CREATE TABLE bigbrotr.relay (
   url           text        NOT NULL UNIQUE,
   network       bigbrotr.network     NOT NULL,
   state         bigbrotr.relay_state NOT NULL DEFAULT 'active',
-  discovered_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+  discovered_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  domain        text        GENERATED ALWAYS AS (bigbrotr.relay_domain(url)) STORED
 );
+-- For bigbrotr.max_relays_per_domain, and to find who might be the same relay.
+CREATE INDEX relay_domain_idx ON bigbrotr.relay (domain);
 COMMENT ON TABLE bigbrotr.relay IS
   'Relays that have answered as Nostr relays. Rows are never deleted: a relay that dies keeps its history.';
 COMMENT ON SEQUENCE bigbrotr.relay_id_seq IS 'Numbers of relays. Never given twice.';
@@ -13,6 +16,7 @@ COMMENT ON COLUMN bigbrotr.relay.url IS 'Canonical key: scheme://host[:port][/pa
 COMMENT ON COLUMN bigbrotr.relay.network IS 'Network the host belongs to.';
 COMMENT ON COLUMN bigbrotr.relay.state IS 'active, dead or blocked.';
 COMMENT ON COLUMN bigbrotr.relay.discovered_at IS 'When it first answered us.';
+COMMENT ON COLUMN bigbrotr.relay.domain IS 'relay_url_domain(url) when it was added; NULL: url is no canonical key.';
 
 CREATE TABLE bigbrotr.candidate (
   url             text        PRIMARY KEY,
@@ -25,11 +29,12 @@ CREATE TABLE bigbrotr.candidate (
   leased_until    timestamptz,
   last_error      text
 );
-CREATE INDEX candidate_next_attempt_at_idx ON bigbrotr.candidate (next_attempt_at);
+-- By network and by whether it failed before: what is due there is found without reading what is off or not asked for.
+CREATE INDEX candidate_due_idx ON bigbrotr.candidate (network, (failures > 0), next_attempt_at);
 COMMENT ON TABLE bigbrotr.candidate IS 'URLs that might be relays and have not answered as one yet. Expire after 30 days.';
 COMMENT ON COLUMN bigbrotr.candidate.url IS 'Canonical key, as in relay.url.';
 COMMENT ON COLUMN bigbrotr.candidate.network IS 'Network the host belongs to.';
-COMMENT ON COLUMN bigbrotr.candidate.source IS 'Where it was first seen: seed, operator, event or api.';
+COMMENT ON COLUMN bigbrotr.candidate.source IS 'Where it was first seen: seed, operator, event, api, or alias (an alias that is looked at again).';
 COMMENT ON COLUMN bigbrotr.candidate.first_seen_at IS 'When it was first named.';
 COMMENT ON COLUMN bigbrotr.candidate.last_seen_at IS 'When it was last named.';
 COMMENT ON COLUMN bigbrotr.candidate.failures IS 'Attempts that failed.';
@@ -38,15 +43,24 @@ COMMENT ON COLUMN bigbrotr.candidate.leased_until IS 'A validator is at it until
 COMMENT ON COLUMN bigbrotr.candidate.last_error IS 'class: text of the last failure.';
 
 CREATE TABLE bigbrotr.relay_alias (
-  url      text    PRIMARY KEY,
-  relay_id integer NOT NULL REFERENCES bigbrotr.relay,
-  reason   text    NOT NULL
+  url        text        PRIMARY KEY,
+  relay_id   integer     NOT NULL REFERENCES bigbrotr.relay,
+  reason     text        NOT NULL,
+  evidence   jsonb,
+  found_at   timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  checked_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 CREATE INDEX relay_alias_relay_id_idx ON bigbrotr.relay_alias (relay_id);
-COMMENT ON TABLE bigbrotr.relay_alias IS 'Other URLs under which a relay answers, with the evidence. Never candidates again.';
+CREATE INDEX relay_alias_checked_at_idx ON bigbrotr.relay_alias (checked_at);
+COMMENT ON TABLE bigbrotr.relay_alias IS
+  'Other URLs under which a relay answers, with the evidence. Tried again every 30 days: what has become a relay of its own is made one. A relay that was known under a lesser URL first stays one and is listed here too.';
 COMMENT ON COLUMN bigbrotr.relay_alias.url IS 'The other URL.';
 COMMENT ON COLUMN bigbrotr.relay_alias.relay_id IS 'The relay it leads to.';
-COMMENT ON COLUMN bigbrotr.relay_alias.reason IS 'Why we believe so.';
+COMMENT ON COLUMN bigbrotr.relay_alias.reason IS 'Why we believe so, in words.';
+COMMENT ON COLUMN bigbrotr.relay_alias.evidence IS
+  'What was compared: nip11 (content id of the document both serve), operator (its pubkey or self), newest (ids both answered), until (of the request), addresses; or failure (why the URL itself gives no answer).';
+COMMENT ON COLUMN bigbrotr.relay_alias.found_at IS 'When it was first seen to be one.';
+COMMENT ON COLUMN bigbrotr.relay_alias.checked_at IS 'When it was last seen to be one, or was last to be tried again.';
 
 CREATE TABLE bigbrotr.block (
   -- LIKE fails over a pattern that ends in a lone backslash, and every service with it.

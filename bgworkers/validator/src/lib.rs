@@ -1,6 +1,8 @@
 //! The validator: tries candidates and promotes those that prove to be Nostr relays.
 
 mod dial;
+mod failure;
+mod likeness;
 mod pool;
 mod probe;
 mod proof;
@@ -94,6 +96,9 @@ impl Validator {
             queue::release(context).await?;
         }
         let is_full = context.take_asked() || self.schedule().is_full(Instant::now());
+        if is_full {
+            queue::recheck_aliases(context).await?;
+        }
         let mut cycle = Cycle::new(context, self.hosts.clone(), !is_full);
         cycle.run(&self.dialers).await?;
         self.is_clean.store(cycle.tally.unrecorded == 0 && cycle.pool.is_empty(), Ordering::Relaxed);
@@ -111,6 +116,7 @@ impl Validator {
                 "tried": tally.tried,
                 "promoted": tally.promoted,
                 "aliases": tally.aliases,
+                "known": tally.known,
                 "failed": tally.failures.values().sum::<u64>(),
                 "failures": tally.failures,
                 "deferred": tally.deferred,
@@ -155,7 +161,8 @@ impl<'a> Cycle<'a> {
             tokio::select! {
                 finished = self.pool.finished(BATCH), if self.pool.running() > 0 || self.pool.has_put_off() => {
                     let before = self.tally.tried;
-                    queue::write(self.context, finished, &mut self.tally).await?;
+                    let in_doubt = queue::write(self.context, finished, &mut self.tally).await?;
+                    self.pool.push(in_doubt);
                     self.context.progress.add_items(self.tally.tried - before);
                 }
                 // Memory may have become free, candidates may have come in.

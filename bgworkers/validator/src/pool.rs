@@ -7,7 +7,8 @@ use bigbrotr_models::{RelayUrl, relay_url::Host};
 use bigbrotr_utils::{Dialer, HostLimits};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use crate::probe::{self, Candidate, Failure, Outcome};
+use crate::failure::Failure;
+use crate::probe::{self, Candidate, Means, Outcome};
 use crate::queue::Finished;
 
 /// Candidates kept waiting for one busy host, and for all; more are put off in the database, so that no host fills our memory.
@@ -66,7 +67,7 @@ impl Pool {
         !self.put_off.is_empty()
     }
 
-    /// Takes claimed candidates.
+    /// Takes claimed candidates, and those who are to be compared.
     pub fn push(&mut self, candidates: Vec<Candidate>) {
         self.queue.extend(candidates);
     }
@@ -82,10 +83,10 @@ impl Pool {
                 continue;
             };
             let url = candidate.url.clone();
-            let (dialer, memory) = (dialer.clone(), memory.clone());
+            let means = Means { dialer: dialer.clone(), hosts: self.hosts.clone(), memory: memory.clone() };
             let task = self.tries.spawn(async move {
                 let _permit = permit;
-                probe::attempt(&dialer, &candidate, &memory).await
+                probe::attempt(&means, &candidate).await
             });
             self.running.insert(task.id(), url);
         }

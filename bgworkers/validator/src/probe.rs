@@ -1,24 +1,53 @@
 //! One try of one candidate.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bigbrotr_core::memory::MemoryBudget;
 use bigbrotr_models::relay_url::Host;
 use bigbrotr_models::{AddressPolicy, Network, RelayUrl, address};
-use bigbrotr_utils::{Connection, DialError, Dialer, Frame};
+use bigbrotr_utils::{Connection, Dialer, Frame, HostLimits};
+use serde_json::json;
 use tokio::time::timeout;
 
+use crate::failure::Failure;
+use crate::likeness::{Comparison, Evidence};
 use crate::proof::Examiner;
 
 /// Messages and bytes read in one try; a stranger may send without end.
-const MAX_MESSAGES: usize = 200;
+const MAX_MESSAGES: usize = 2_000;
 const MAX_BYTES: usize = 1 << 20;
+/// What a message counts at least, so that empty ones end too.
+const MIN_BYTES: usize = 64;
 
 /// A URL to try.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// As it stands in `candidate`.
     pub url: RelayUrl,
-    /// No block covers the same URL as `wss`.
+    /// No block covers the same URL with the other scheme.
     pub may_try_tls: bool,
+    /// It answered, and may be a relay that is known already.
+    pub doubt: Option<Doubt>,
+}
+
+/// What is to be found out before somebody who answered becomes a relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// What answered.
+    pub answered: Answered,
+    /// Relays it may be: id and URL.
+    pub suspects: Vec<(i32, RelayUrl)>,
+    /// Relays it was found not to be.
+    pub compared: Vec<i32>,
+}
+
+/// The URL that answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The candidate's own, or the same with the other scheme.
+    pub url: RelayUrl,
+    /// Why the candidate's own is only another name of it, where it is another.
+    pub evidence: Option<Evidence>,
 }
 
 /// What a try showed.
@@ -26,10 +55,21 @@ pub struct Candidate {
 pub enum Outcome {
     /// It is a relay.
     Relay {
-        /// The URL that answered.
-        url: RelayUrl,
-        /// The candidate, if that is another URL.
-        alias: Option<RelayUrl>,
+        /// Under which URL.
+        answered: Answered,
+        /// The same URL with the other scheme, where that answered too and is not known to be the same.
+        apart: Option<RelayUrl>,
+        /// Relays it was found not to be.
+        compared: Vec<i32>,
+    },
+    /// It is a relay that is known.
+    Known {
+        /// Under which URL it answered.
+        answered: Answered,
+        /// `relay.id` of the known one.
+        relay_id: i32,
+        /// Why we believe so.
+        evidence: Evidence,
     },
     /// It gave no proof.
     Failed(Failure),
@@ -37,65 +77,111 @@ pub enum Outcome {
     NotTried,
 }
 
-/// Why there was no proof.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// As `relay_check.error_class`.
-    pub class: &'static str,
-    /// In words, without control characters.
-    pub text: String,
+/// What tries have in common.
+#[derive(Debug, Clone)]
+pub struct Means {
+    /// Opens the connections.
+    pub dialer: Dialer,
+    /// How many of them to a host.
+    pub hosts: HostLimits,
+    /// What may be read.
+    pub memory: MemoryBudget,
 }
 
-impl Failure {
-    /// With these words.
-    pub fn new(class: &'static str, text: impl Into<String>) -> Self {
-        Self { class, text: text.into() }
+/// Tries a candidate: within four times `connect_timeout` + `request_timeout`, mostly a quarter of that. One that is in
+/// doubt is compared with each suspect, which takes as long for each.
+pub async fn attempt(means: &Means, candidate: &Candidate) -> Outcome {
+    match &candidate.doubt {
+        Some(doubt) => settle(means, doubt).await,
+        None => examine(means, candidate).await,
     }
 }
 
-impl From<DialError> for Failure {
-    fn from(error: DialError) -> Self {
-        Self::new(error.class(), error.to_string())
-    }
-}
-
-/// Tries a candidate within twice `connect_timeout` + `request_timeout` and a second.
-pub async fn attempt(dialer: &Dialer, candidate: &Candidate, memory: &MemoryBudget) -> Outcome {
+async fn examine(means: &Means, candidate: &Candidate) -> Outcome {
     let url = &candidate.url;
     if candidate.may_try_tls
-        && let Some(twin) = tls_twin(url)
-        && ask(dialer, &twin, memory).await.is_ok()
+        && let Some(twin) = better_twin(url)
+        && ask(means, &twin).await.is_ok()
     {
-        return Outcome::Relay { url: twin, alias: Some(url.clone()) };
+        return match ask(means, url).await {
+            Err(failure) => {
+                let scheme = if twin.is_tls() { "wss" } else { "ws" };
+                let evidence = Evidence {
+                    reason: format!("the same URL answers as {scheme}, this one does not ({failure})"),
+                    json: json!({ "failure": failure.to_string() }).to_string(),
+                };
+                Outcome::Relay {
+                    answered: Answered { url: twin, evidence: Some(evidence) },
+                    apart: None,
+                    compared: Vec::new(),
+                }
+            }
+            // Two servers may listen behind one name.
+            Ok(()) => match Comparison::new(&means.dialer, &means.memory, url, now()).with(&twin).await {
+                Some(evidence) => Outcome::Relay {
+                    answered: Answered { url: twin, evidence: Some(evidence) },
+                    apart: None,
+                    compared: Vec::new(),
+                },
+                None => Outcome::Relay { answered: own(url), apart: Some(twin), compared: Vec::new() },
+            },
+        };
     }
-    match ask(dialer, url, memory).await {
-        Ok(()) => Outcome::Relay { url: url.clone(), alias: None },
-        // The setting changed after the candidate was claimed, or we are too many at its address.
-        Err(failure) if matches!(failure.class, "network_off" | "busy") => Outcome::NotTried,
+    match ask(means, url).await {
+        Ok(()) => Outcome::Relay { answered: own(url), apart: None, compared: Vec::new() },
+        Err(failure) if failure.is_ours() => Outcome::NotTried,
         Err(failure) => Outcome::Failed(failure),
     }
 }
 
-/// The same URL as `wss`, where that is worth a try: a public clearnet host without a port. Overlays encrypt by
-/// themselves, and a private host has no certificate.
-fn tls_twin(url: &RelayUrl) -> Option<RelayUrl> {
-    let rest = url.as_str().strip_prefix("ws://")?;
+fn own(url: &RelayUrl) -> Answered {
+    Answered { url: url.clone(), evidence: None }
+}
+
+async fn settle(means: &Means, doubt: &Doubt) -> Outcome {
+    let url = &doubt.answered.url;
+    let mut comparison = Comparison::new(&means.dialer, &means.memory, url, now());
+    for (relay_id, suspect) in &doubt.suspects {
+        // One connection at a time, so the place of the candidate is enough for its own host.
+        let _permit = if suspect.host() == url.host() {
+            None
+        } else {
+            match means.hosts.acquire_within(suspect, means.dialer.config().request_timeout).await {
+                None => continue,
+                permit => permit,
+            }
+        };
+        if let Some(evidence) = comparison.with(suspect).await {
+            return Outcome::Known { answered: doubt.answered.clone(), relay_id: *relay_id, evidence };
+        }
+    }
+    let compared = doubt.compared.iter().copied().chain(doubt.suspects.iter().map(|(id, _)| *id)).collect();
+    Outcome::Relay { answered: doubt.answered.clone(), apart: None, compared }
+}
+
+/// The same URL with the other scheme, where that is the better one and worth a try: `wss` for a public clearnet host, whose
+/// `ws` most often only redirects; `ws` in an overlay, which encrypts by itself and has no certificates. Not where a port is named,
+/// and not for a private host, which has no certificate.
+fn better_twin(url: &RelayUrl) -> Option<RelayUrl> {
+    let (scheme, rest) = url.as_str().split_once("://")?;
     let is_public = match url.host() {
         Host::Name(name) => name.contains('.') && !name.ends_with(".local") && !name.ends_with(".localhost"),
         Host::Ip(ip) => address::check(ip, AddressPolicy { allow_private: false }).is_ok(),
     };
-    // The key of a ws URL never names port 80.
-    let has_no_port = url.port() == 80;
-    (url.network() == Network::Clearnet && is_public && has_no_port)
-        .then(|| RelayUrl::from_key(&format!("wss://{rest}")).ok())
-        .flatten()
+    let other = match (scheme, url.network()) {
+        // A key never names the port of its own scheme.
+        ("ws", Network::Clearnet) if is_public && url.port() == 80 => "wss",
+        ("wss", Network::Tor | Network::I2p | Network::Loki) if url.port() == 443 => "ws",
+        _ => return None,
+    };
+    RelayUrl::from_key(&format!("{other}://{rest}")).ok()
 }
 
-async fn ask(dialer: &Dialer, url: &RelayUrl, memory: &MemoryBudget) -> Result<(), Failure> {
-    let (mut connection, _) = dialer.connect(url).await?;
+async fn ask(means: &Means, url: &RelayUrl) -> Result<(), Failure> {
+    let (mut connection, _) = means.dialer.connect(url).await?;
     let mut examiner = Examiner::new();
-    let limit = dialer.config().request_timeout_in(url.network());
-    match timeout(limit, converse(&mut connection, &mut examiner, memory)).await {
+    let limit = means.dialer.config().request_timeout_in(url.network());
+    match timeout(limit, converse(&mut connection, &mut examiner, &means.memory)).await {
         Ok(Ok(())) => {
             connection.close().await;
             Ok(())
@@ -114,24 +200,35 @@ async fn converse(connection: &mut Connection, examiner: &mut Examiner, memory: 
     let mut bytes = 0;
     for _ in 0..MAX_MESSAGES {
         memory.ready().await;
-        match connection.recv().await? {
+        let size = match connection.recv().await? {
             Frame::Text(text) => {
                 if examiner.proves(&text) {
                     return Ok(());
                 }
-                bytes += text.len();
+                if examiner.is_echo() {
+                    break;
+                }
+                text.len()
             }
-            Frame::Binary(size) => bytes += size,
+            Frame::Binary(size) => size,
             Frame::Closed { code, reason } => {
                 let said = if reason.is_empty() { String::new() } else { format!(" {reason}") };
                 return Err(Failure::new("ws", format!("closed with code {code}{said}; {}", examiner.summary())));
             }
-        }
+        };
+        bytes += size.max(MIN_BYTES);
         if bytes > MAX_BYTES {
             break;
         }
     }
-    Err(Failure::new("protocol", examiner.summary()))
+    // It speaks, and something else.
+    Err(Failure::lasting("protocol", examiner.summary()))
+}
+
+/// Unix seconds.
+fn now() -> i64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -139,9 +236,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    const ONION: &str = "2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion";
+
+    fn twin(key: &str) -> Option<String> {
+        better_twin(&RelayUrl::from_key(key).unwrap()).map(|url| url.as_str().to_owned())
+    }
+
     #[test]
     fn only_public_clearnet_hosts_without_a_port_are_tried_with_tls_first() {
-        let twin = |key: &str| tls_twin(&RelayUrl::from_key(key).unwrap()).map(|url| url.as_str().to_owned());
         assert_eq!(twin("ws://relay.damus.io"), Some("wss://relay.damus.io".into()));
         assert_eq!(twin("ws://relay.damus.io/path"), Some("wss://relay.damus.io/path".into()));
         assert_eq!(twin("ws://9.9.9.9"), Some("wss://9.9.9.9".into()));
@@ -155,9 +257,16 @@ mod tests {
             "ws://localhost",
             "ws://umbrel",
             "ws://nas.local",
-            "ws://2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion",
         ] {
             assert_eq!(twin(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn overlay_hosts_are_tried_without_tls_first() {
+        assert_eq!(twin(&format!("wss://{ONION}/x")), Some(format!("ws://{ONION}/x")));
+        for key in [format!("ws://{ONION}"), format!("wss://{ONION}:8443"), format!("wss://{ONION}:80")] {
+            assert_eq!(twin(&key), None, "{key}");
         }
     }
 }

@@ -15,13 +15,14 @@ pub struct Examiner {
     sub: String,
     messages: usize,
     notice: Option<String>,
+    is_echo: bool,
 }
 
 impl Examiner {
     /// With a subscription id that only somebody who reads our request can know.
     pub fn new() -> Self {
         let secret: u128 = rand::rng().random();
-        Self { sub: format!("{secret:032x}"), messages: 0, notice: None }
+        Self { sub: format!("{secret:032x}"), messages: 0, notice: None, is_echo: false }
     }
 
     /// The text frame to send.
@@ -41,8 +42,16 @@ impl Examiner {
                 self.notice = Some(message.chars().filter(|c| !c.is_control()).take(WORDS).collect());
                 false
             }
-            _ => false,
+            _ => {
+                self.is_echo |= text == self.request();
+                false
+            }
         }
+    }
+
+    /// Whether our request came back, which no relay would send.
+    pub fn is_echo(&self) -> bool {
+        self.is_echo
     }
 
     /// Messages read.
@@ -52,6 +61,9 @@ impl Examiner {
 
     /// What was said instead of a proof.
     pub fn summary(&self) -> String {
+        if self.is_echo {
+            return "sends back what it gets".to_owned();
+        }
         match (&self.notice, self.messages) {
             (Some(notice), _) => format!("only a NOTICE: {notice}"),
             (None, 0) => "no message".to_owned(),
@@ -71,7 +83,7 @@ mod tests {
     use super::*;
 
     fn examiner() -> Examiner {
-        Examiner { sub: "secret".into(), messages: 0, notice: None }
+        Examiner { sub: "secret".into(), messages: 0, notice: None, is_echo: false }
     }
 
     fn event(sub: &str) -> String {
@@ -98,7 +110,8 @@ mod tests {
     #[test]
     fn anything_else_is_none() {
         let mut echo = examiner();
-        assert!(!echo.proves(&echo.request()));
+        assert!(!echo.proves(r#"["REQ","other",{}]"#) && !echo.is_echo());
+        assert!(!echo.proves(&echo.request()) && echo.is_echo());
         for text in [
             r#"["EOSE","other"]"#,
             r#"["EOSE"]"#,
@@ -107,6 +120,17 @@ mod tests {
             r#"["AUTH",{"kind":22242}]"#,
             r#"["NOTICE","secret"]"#,
             r#"["OK","secret",true,""]"#,
+            r#"["REQ","secret",{"kinds":[1],"limit":1}]"#,
+            r#"["REQ","secret",["EOSE","secret"]]"#,
+            r#"["EOSE",["secret"]]"#,
+            r#"["EOSE",{"id":"secret"}]"#,
+            r#"["eose","secret"]"#,
+            r#"["CLOSED",null,"secret"]"#,
+            r#"[["EOSE","secret"]]"#,
+            r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"secret"},"id":null}"#,
+            r#"{"type":"EOSE","id":"secret"}"#,
+            r#"42["EOSE","secret"]"#,
+            r#"["COUNT","secret",{"count":1}]"#,
             r#"["EVENT","secret",{}]"#,
             r#"["EVENT","secret",{"kinds":[1],"limit":1}]"#,
             r#"["EVENT","secret","text"]"#,

@@ -3,17 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bigbrotr_core::{Call, Config, Context, ServiceError, StoreError, Value};
+use bigbrotr_core::{Call, Config, Context, Row, ServiceError, StoreError, Value};
 use bigbrotr_models::RelayUrl;
 
 use crate::dial;
-use crate::probe::{Candidate, Failure, Outcome};
+use crate::failure::Failure;
+use crate::likeness::Evidence;
+use crate::probe::{Answered, Candidate, Doubt, Outcome};
 
 pub const CLAIM: &str = "SELECT url, may_try_tls FROM bigbrotr.claim_candidates($1, $2, $3, $4)";
 pub const RELEASE: &str = "SELECT bigbrotr.release_candidates()";
-pub const PROMOTE: &str = "SELECT bigbrotr.promote_candidate($1, $2)";
-pub const FAIL: &str = "SELECT bigbrotr.fail_candidate($1, $2)";
+pub const ADMIT: &str = "SELECT verdict, relay_id, relay_url FROM bigbrotr.admit_candidate($1, $2, $3, $4::jsonb, $5)";
+pub const MERGE: &str = "SELECT bigbrotr.merge_candidate($1, $2, $3, $4, $5::jsonb)";
+pub const FAIL: &str = "SELECT bigbrotr.fail_candidate($1, $2, $3)";
 pub const DEFER: &str = "SELECT bigbrotr.defer_candidates($1, $2)";
+pub const RECHECK: &str = "SELECT bigbrotr.recheck_aliases()";
 
 /// Seconds a lease lasts beyond the time one try may take: a claimed candidate may wait for its turn.
 const LEASE_SLACK: u64 = 900;
@@ -29,6 +33,8 @@ pub struct Tally {
     pub promoted: u64,
     /// Of these, by another URL than the candidate's.
     pub aliases: u64,
+    /// Of those tried, relays that were known under another URL.
+    pub known: u64,
     /// Failures by class.
     pub failures: BTreeMap<&'static str, u64>,
     /// Put off because their host was busy.
@@ -59,15 +65,17 @@ pub async fn claim(
     for row in context.store.call(CLAIM, args).await? {
         let text = row.text(0)?;
         match RelayUrl::from_key(text) {
-            Ok(url) => candidates.push(Candidate { url, may_try_tls: row.bool(1)? }),
-            Err(error) => refused.push((text.to_owned(), Failure::new("url", error.to_string()))),
+            Ok(url) => candidates.push(Candidate { url, may_try_tls: row.bool(1)?, doubt: None }),
+            Err(error) => refused.push((text.to_owned(), Failure::lasting("url", error.to_string()))),
         }
     }
     Ok((candidates, refused))
 }
 
 fn lease_seconds(config: &Config) -> i32 {
-    let attempt: Duration = (config.connect_timeout + config.request_timeout) * 2;
+    // Both schemes and their comparison, and then with five suspects.
+    let connect = config.connect_timeout.max(config.overlay_connect_timeout);
+    let attempt: Duration = (connect + config.request_timeout.max(config.overlay_request_timeout)) * 16;
     i32::try_from(attempt.as_secs() + LEASE_SLACK).unwrap_or(i32::MAX)
 }
 
@@ -76,64 +84,128 @@ pub async fn release(context: &Context) -> Result<(), StoreError> {
     context.store.call(RELEASE, Vec::new()).await.map(drop)
 }
 
+/// Lets aliases that were not looked at for long be candidates again.
+pub async fn recheck_aliases(context: &Context) -> Result<(), StoreError> {
+    context.store.call(RECHECK, Vec::new()).await.map(drop)
+}
+
 /// Writes failures of what is no URL.
 pub async fn refuse(context: &Context, refused: Vec<(String, Failure)>, tally: &mut Tally) -> Result<(), ServiceError> {
-    let calls = refused.iter().map(|(url, failure)| fail(url, failure)).collect();
-    for (_, failure) in &refused {
+    let mut writes = Vec::with_capacity(refused.len());
+    for (url, failure) in &refused {
         *tally.failures.entry(failure.class).or_default() += 1;
+        writes.push(Write { call: fail(url, failure), admission: None });
     }
-    write_calls(context, calls, tally).await
+    write_all(context, writes, tally).await.map(drop)
+}
+
+/// A call, and whom it may let in.
+struct Write {
+    call: Call,
+    admission: Option<Admission>,
+}
+
+struct Admission {
+    candidate: RelayUrl,
+    answered: Answered,
+    compared: Vec<i32>,
 }
 
 /// Writes outcomes, together if the database lets us, else one by one, so that one row cannot hold up the others.
-pub async fn write(context: &Context, mut finished: Vec<Finished>, tally: &mut Tally) -> Result<(), ServiceError> {
+/// Returns those who answered but may be relays we know: they stay leased and are to be compared.
+pub async fn write(
+    context: &Context,
+    mut finished: Vec<Finished>,
+    tally: &mut Tally,
+) -> Result<Vec<Candidate>, ServiceError> {
     // One order for all writers of `candidate`: no deadlock.
     finished.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let mut calls = Vec::with_capacity(finished.len());
+    let mut writes = Vec::with_capacity(finished.len());
     let mut deferred = Vec::new();
     for (candidate, outcome) in finished {
         match outcome {
-            Outcome::Relay { url, alias } => {
+            Outcome::Relay { answered, apart, compared } => {
+                if let Some(twin) = apart {
+                    writes.push(admit(twin.clone(), Answered { url: twin, evidence: None }, Vec::new()));
+                }
+                writes.push(admit(candidate, answered, compared));
+            }
+            Outcome::Known { answered, relay_id, evidence } => {
                 tally.tried += 1;
-                tally.promoted += 1;
-                tally.aliases += u64::from(alias.is_some());
-                let alias = Value::Text(alias.map(|alias| alias.as_str().to_owned()));
-                calls.push(Call::new(PROMOTE, vec![url.as_str().into(), alias]));
+                tally.known += 1;
+                writes.push(Write { call: merge(&candidate, &answered, relay_id, evidence), admission: None });
             }
             Outcome::Failed(failure) => {
                 tally.tried += 1;
                 *tally.failures.entry(failure.class).or_default() += 1;
-                calls.push(fail(candidate.as_str(), &failure));
+                writes.push(Write { call: fail(candidate.as_str(), &failure), admission: None });
             }
             Outcome::NotTried => deferred.push(Some(candidate.as_str().to_owned())),
         }
     }
     if !deferred.is_empty() {
         tally.deferred += deferred.len() as u64;
-        calls.push(Call::new(DEFER, vec![Value::TextArray(deferred), Value::Int(DEFER_SECONDS)]));
+        let call = Call::new(DEFER, vec![Value::TextArray(deferred), Value::Int(DEFER_SECONDS)]);
+        writes.push(Write { call, admission: None });
     }
-    write_calls(context, calls, tally).await
+    write_all(context, writes, tally).await
+}
+
+fn admit(candidate: RelayUrl, answered: Answered, compared: Vec<i32>) -> Write {
+    let (reason, json) = answered.evidence.clone().map(|evidence| (evidence.reason, evidence.json)).unzip();
+    let call = Call::new(
+        ADMIT,
+        vec![
+            candidate.as_str().into(),
+            answered.url.as_str().into(),
+            Value::Text(reason),
+            Value::Text(json),
+            Value::IntArray(compared.clone()),
+        ],
+    );
+    Write { call, admission: Some(Admission { candidate, answered, compared }) }
+}
+
+fn merge(candidate: &RelayUrl, answered: &Answered, relay_id: i32, evidence: Evidence) -> Call {
+    let args = vec![
+        candidate.as_str().into(),
+        answered.url.as_str().into(),
+        Value::Int(relay_id),
+        evidence.reason.into(),
+        evidence.json.into(),
+    ];
+    Call::new(MERGE, args)
 }
 
 fn fail(url: &str, failure: &Failure) -> Call {
-    Call::new(FAIL, vec![url.into(), format!("{}: {}", failure.class, failure.text).into()])
+    Call::new(FAIL, vec![url.into(), failure.to_string().into(), failure.is_lasting.into()])
 }
 
-async fn write_calls(context: &Context, calls: Vec<Call>, tally: &mut Tally) -> Result<(), ServiceError> {
-    if calls.is_empty() {
-        return Ok(());
+async fn write_all(context: &Context, writes: Vec<Write>, tally: &mut Tally) -> Result<Vec<Candidate>, ServiceError> {
+    let mut in_doubt = Vec::new();
+    if writes.is_empty() {
+        return Ok(in_doubt);
     }
-    match context.store.transaction(calls.clone()).await {
-        Ok(_) => return Ok(()),
+    match context.store.transaction(writes.iter().map(|write| write.call.clone()).collect()).await {
+        Ok(answers) => {
+            for (write, rows) in writes.into_iter().zip(answers) {
+                in_doubt.extend(admitted(write, &rows, tally)?);
+            }
+            return Ok(in_doubt);
+        }
         Err(StoreError::Closed) => return Err(StoreError::Closed.into()),
         Err(_) => {}
     }
     let mut written = false;
     let mut last = None;
-    for call in calls {
-        match context.store.transaction(vec![call]).await {
-            Ok(_) => written = true,
+    for write in writes {
+        match context.store.transaction(vec![write.call.clone()]).await {
+            Ok(answers) => {
+                written = true;
+                in_doubt.extend(admitted(write, answers.first().map_or(&[], Vec::as_slice), tally)?);
+            }
             Err(error) => {
+                tally.tried += u64::from(write.admission.is_some());
                 tally.unrecorded += 1;
                 context.progress.error(error.to_string());
                 last = Some(error);
@@ -143,6 +215,31 @@ async fn write_calls(context: &Context, calls: Vec<Call>, tally: &mut Tally) -> 
     // Where not one row can be written, the fault is not in the rows.
     match last {
         Some(error) if !written => Err(error.into()),
-        _ => Ok(()),
+        _ => Ok(in_doubt),
     }
+}
+
+/// Reads what became of somebody who answered. `Some`: compare first.
+fn admitted(write: Write, rows: &[Row], tally: &mut Tally) -> Result<Option<Candidate>, StoreError> {
+    let Some(Admission { candidate, answered, compared }) = write.admission else { return Ok(None) };
+    let mut suspects = Vec::new();
+    for row in rows {
+        match row.text(0)? {
+            "compare" => match RelayUrl::from_key(row.text(2)?) {
+                Ok(url) => suspects.push((row.int(1)?, url)),
+                Err(_) => continue,
+            },
+            "refused" => *tally.failures.entry("limit").or_default() += 1,
+            _ => {
+                tally.promoted += 1;
+                tally.aliases += u64::from(answered.evidence.is_some());
+            }
+        }
+    }
+    if suspects.is_empty() {
+        tally.tried += 1;
+        return Ok(None);
+    }
+    let doubt = Some(Doubt { answered, suspects, compared });
+    Ok(Some(Candidate { url: candidate, may_try_tls: true, doubt }))
 }

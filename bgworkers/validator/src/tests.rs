@@ -1,6 +1,7 @@
 //! Cycles against servers on loopback and tables in memory.
 #![allow(clippy::unwrap_used)]
 
+mod overlay;
 mod servers;
 mod store;
 
@@ -51,7 +52,15 @@ fn world(urls: impl IntoIterator<Item = String>, config: Config) -> World {
 
 #[tokio::test]
 async fn what_answers_our_request_or_asks_for_auth_becomes_a_relay() {
-    let manners = [Manner::Eose, Manner::Closed, Manner::Event, Manner::Auth];
+    let manners = [
+        Manner::Eose,
+        Manner::Closed,
+        Manner::Event,
+        Manner::Auth,
+        // Odd, and relays all the same.
+        Manner::JunkFirst,
+        Manner::Subprotocol,
+    ];
     let mut relays = Vec::new();
     for manner in manners {
         relays.push(Server::start(manner).await);
@@ -61,9 +70,9 @@ async fn what_answers_our_request_or_asks_for_auth_becomes_a_relay() {
     let report = Validator::default().cycle(&world.context).await.unwrap();
     urls.sort();
     assert_eq!(world.store.relays(), urls);
-    assert_eq!((report.items, report.record), (4, true));
-    assert_eq!(report.detail["promoted"], 4);
-    assert_eq!(world.context.progress.snapshot().items, 4);
+    assert_eq!((report.items, report.record), (6, true));
+    assert_eq!(report.detail["promoted"], 6);
+    assert_eq!(world.context.progress.snapshot().items, 6);
     assert!(matches!(report.next, Next::After(pause) if pause <= LOOK));
     assert!(world.store.0.lock().unwrap().candidates.is_empty());
 }
@@ -71,14 +80,18 @@ async fn what_answers_our_request_or_asks_for_auth_becomes_a_relay() {
 #[tokio::test]
 async fn what_gives_no_proof_stays_a_candidate_with_a_classified_reason() {
     for (manner, reason) in [
-        (Manner::Echo, "protocol: one message, no answer to the request"),
+        (Manner::Echo, "protocol: sends back what it gets"),
         (Manner::Silent, "silence: no message within 400 ms"),
         (Manner::Notice, "protocol: only a NOTICE: welcome"),
         (Manner::Garbage, "protocol: 2 messages, no answer"),
-        (Manner::ForeignEvents, "protocol: 200 messages, no answer"),
+        (Manner::ForeignEvents, "protocol: 2000 messages, no answer"),
         (Manner::Flood, "protocol: 11 messages, no answer"),
         (Manner::Huge, "oversize: larger than 131072 bytes"),
         (Manner::Bye, "ws: closed with code 1005; no message"),
+        (Manner::Refusal, "ws: closed with code 4001 go away; no message"),
+        (Manner::OtherSub, "protocol: 3 messages, no answer to the request within 400 ms"),
+        (Manner::JsonRpc, "protocol: one message, no answer to the request within 400 ms"),
+        (Manner::SlowUpgrade, "timeout: timeout after 800 ms in the WebSocket upgrade"),
         (Manner::Html, "http: HTTP 200 (text/html) instead of a WebSocket"),
         (Manner::SilentTcp, "timeout: timeout after 800 ms in the WebSocket upgrade"),
     ] {
@@ -99,6 +112,33 @@ async fn dead_ports_and_rows_that_are_no_urls_are_failures_of_their_own() {
     assert!(world.store.error_of(&dead).starts_with("tcp: "), "{}", world.store.error_of(&dead));
     assert!(world.store.error_of("no url").starts_with("url: "));
     assert_eq!(report.detail["failures"]["tcp"], 1);
+}
+
+#[tokio::test]
+async fn who_serves_what_a_known_relay_serves_is_that_relay_and_who_does_not_is_another() {
+    let server = Server::start(Manner::ByPath).await;
+    let known = format!("{}/a", server.url());
+    // By the first letter of the path.
+    let (same, other) = (format!("{}/again", server.url()), format!("{}/b", server.url()));
+    let world = world([same.clone(), other.clone()], config());
+    world.store.0.lock().unwrap().suspect = Some(known.clone());
+    let report = Validator::default().cycle(&world.context).await.unwrap();
+    assert_eq!(world.store.relays(), [other]);
+    let tables = world.store.0.lock().unwrap();
+    let reason = format!("the same relay as {known}: no NIP-11 document, same 10 newest events");
+    assert_eq!(tables.aliases, [(same, reason)].into());
+    assert!(tables.candidates.is_empty());
+    assert_eq!((report.items, &report.detail["promoted"], &report.detail["known"]), (2, &json!(1), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_suspect_that_does_not_answer_is_no_reason_to_wait() {
+    let server = Server::start(Manner::ByPath).await;
+    let silent = Server::start(Manner::SilentTcp).await;
+    let world = world([server.url()], config());
+    world.store.0.lock().unwrap().suspect = Some(silent.url());
+    Validator::default().cycle(&world.context).await.unwrap();
+    assert_eq!(world.store.relays(), [server.url()]);
 }
 
 #[tokio::test]
@@ -155,6 +195,19 @@ async fn a_host_gets_two_connections_and_the_rest_of_its_urls_wait_or_are_put_of
     assert!((1..=98).contains(&tables.deferred.len()), "{}", tables.deferred.len());
     assert!(tables.candidates.values().all(|row| row.failures == 0 && !row.leased));
     assert_eq!(report.detail["deferred"], tables.deferred.len());
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_host_that_is_free() {
+    let port = dead_port().await;
+    let urls: Vec<String> = (0..2_000).map(|n| format!("ws://127.1.{}.{}:{port}", n / 200, 1 + n % 200)).collect();
+    let world = world(urls, config());
+    let report = tokio::time::timeout(Duration::from_secs(30), Validator::default().cycle(&world.context))
+        .await
+        .expect("nothing is left to wait for")
+        .unwrap();
+    assert_eq!(report.detail["failures"]["tcp"], 2_000);
+    assert_eq!(report.detail["deferred"], 0);
 }
 
 #[tokio::test]

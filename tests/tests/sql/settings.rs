@@ -5,7 +5,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use crate::support::{cluster, database, quote, refusal, rows, superuser, text};
 
 /// name, type, unit, default, context (R: reload, S: superuser), as in the contract.
-const SETTINGS: [(&str, &str, &str, &str, char); 61] = [
+const SETTINGS: [(&str, &str, &str, &str, char); 62] = [
     ("databases", "string", "", "", 'R'),
     ("seeder_enabled", "bool", "", "on", 'R'),
     ("finder_enabled", "bool", "", "on", 'R'),
@@ -20,6 +20,7 @@ const SETTINGS: [(&str, &str, &str, &str, char); 61] = [
     ("synchronizer_interval", "integer", "s", "60", 'S'),
     ("refresher_interval", "integer", "s", "300", 'S'),
     ("validator_concurrency", "integer", "", "512", 'S'),
+    ("max_relays_per_domain", "integer", "", "500", 'S'),
     ("monitor_concurrency", "integer", "", "200", 'S'),
     ("synchronizer_concurrency", "integer", "", "64", 'S'),
     ("live_connections", "integer", "", "200", 'S'),

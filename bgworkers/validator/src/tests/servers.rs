@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bigbrotr_models::{Event, hex};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// What a server does with our REQ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,20 @@ pub enum Manner {
     Html,
     /// TCP, and then nothing.
     SilentTcp,
+    /// An upgrade that comes letter by letter.
+    SlowUpgrade,
+    /// Closes with a code and a reason of its own.
+    Refusal,
+    /// Answers subscriptions nobody made.
+    OtherSub,
+    /// Speaks another protocol over JSON.
+    JsonRpc,
+    /// Hundreds of messages of something else before the answer.
+    JunkFirst,
+    /// Names a subprotocol in the upgrade that nobody asked for.
+    Subprotocol,
+    /// Ten events, which depend on the first letter of the path.
+    ByPath,
 }
 
 pub struct Server {
@@ -83,6 +100,13 @@ fn event(sub: &str) -> String {
     format!(r#"["EVENT","{sub}",{}]"#, EVENT.replace("ID", &"0".repeat(64)))
 }
 
+/// An event whose id is right and whose signature is not.
+fn unsigned(content: &str) -> String {
+    let start = format!(r#"{{"pubkey":"{}","created_at":5,"kind":1,"tags":[],"content":"{content}""#, "0".repeat(64));
+    let id = Event::compute_id_from_json(format!("{start}}}").as_bytes()).unwrap();
+    format!(r#"{start},"id":"{}","sig":"{}"}}"#, hex::encode(&id), "0".repeat(128))
+}
+
 async fn serve(mut stream: TcpStream, manner: Manner) -> Option<()> {
     if manner == Manner::SilentTcp {
         return wait_for_end(&mut stream).await;
@@ -94,7 +118,24 @@ async fn serve(mut stream: TcpStream, manner: Manner) -> Option<()> {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n", page.len());
         return stream.write_all(format!("{head}{page}").as_bytes()).await.ok();
     }
-    let mut socket = tokio_tungstenite::accept_async(stream).await.ok()?;
+    if manner == Manner::SlowUpgrade {
+        for byte in "HTTP/1.1 101 Switching Protocols\r\n".repeat(100).bytes() {
+            stream.write_all(&[byte]).await.ok()?;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        return Some(());
+    }
+    let mut letter = 0;
+    // The error is the library's.
+    #[allow(clippy::result_large_err)]
+    let callback = |request: &Request, mut response: Response| {
+        letter = request.uri().path().as_bytes().get(1).copied().unwrap_or(0);
+        if manner == Manner::Subprotocol {
+            response.headers_mut().insert("Sec-WebSocket-Protocol", "chat".parse().unwrap());
+        }
+        Ok(response)
+    };
+    let mut socket = tokio_tungstenite::accept_hdr_async(stream, callback).await.ok()?;
     if manner == Manner::Auth {
         socket.send(Message::text(r#"["AUTH","challenge"]"#)).await.ok()?;
     }
@@ -128,7 +169,33 @@ async fn serve(mut stream: TcpStream, manner: Manner) -> Option<()> {
                 socket.send(Message::text(format!(r#"["EOSE","{sub}"]"#))).await.ok()?;
             }
             Manner::Bye => return socket.close(None).await.ok(),
-            Manner::Auth | Manner::Silent | Manner::Html | Manner::SilentTcp => {}
+            Manner::Refusal => {
+                let frame = CloseFrame { code: 4001.into(), reason: "go away".into() };
+                return socket.close(Some(frame)).await.ok();
+            }
+            Manner::OtherSub => {
+                for text in [r#"["EOSE","other"]"#, r#"["CLOSED","","error: no"]"#, r#"["EOSE"]"#] {
+                    socket.send(Message::text(text)).await.ok()?;
+                }
+            }
+            Manner::JsonRpc => {
+                socket.send(Message::text(format!(r#"{{"jsonrpc":"2.0","result":"{sub}","id":1}}"#))).await.ok()?;
+            }
+            Manner::JunkFirst => {
+                for _ in 0..500 {
+                    socket.send(Message::text(r#"["NOTICE","patience"]"#)).await.ok()?;
+                }
+                socket.send(Message::text(format!(r#"["EOSE","{sub}"]"#))).await.ok()?;
+            }
+            Manner::Subprotocol => socket.send(Message::text(format!(r#"["EOSE","{sub}"]"#))).await.ok()?,
+            Manner::ByPath => {
+                for n in 0..10 {
+                    let event = unsigned(&format!("{letter} {n}"));
+                    socket.send(Message::text(format!(r#"["EVENT","{sub}",{event}]"#))).await.ok()?;
+                }
+                socket.send(Message::text(format!(r#"["EOSE","{sub}"]"#))).await.ok()?;
+            }
+            Manner::Auth | Manner::Silent | Manner::Html | Manner::SilentTcp | Manner::SlowUpgrade => {}
         }
     }
     Some(())

@@ -26,6 +26,12 @@ pub struct Tables {
     /// Writing about these fails.
     pub poisoned: BTreeSet<String>,
     pub networks: Vec<String>,
+    /// A relay that everybody who answers is to be compared with.
+    pub suspect: Option<String>,
+    /// The same URL with the other scheme is blocked, of everybody.
+    pub blocks_twins: bool,
+    /// Why other URLs are only names of those that were admitted.
+    pub reasons: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +71,7 @@ impl Tables {
                 };
                 assert!(*lease > 600);
                 self.networks = networks.iter().flatten().cloned().collect();
+                let blocks_twins = self.blocks_twins;
                 let due = self
                     .candidates
                     .iter_mut()
@@ -74,19 +81,35 @@ impl Tables {
                     .map(|(url, row)| {
                         row.leased = true;
                         row.claims += 1;
-                        Row(vec![url.as_str().into(), Value::Bool(true)])
+                        Row(vec![url.as_str().into(), Value::Bool(!blocks_twins)])
                     })
                     .collect());
             }
-            queue::PROMOTE => {
+            queue::ADMIT => {
+                let (candidate, url) = (text(0), text(1));
+                self.check(&candidate)?;
+                let Value::IntArray(compared) = &call.args[4] else { panic!("{call:?}") };
+                let suspect = self.suspect.as_ref().filter(|suspect| **suspect != url && compared.is_empty());
+                if let Some(suspect) = suspect {
+                    return Ok(vec![Row(vec!["compare".into(), Value::Int(7), suspect.as_str().into()])]);
+                }
+                self.candidates.remove(&candidate);
+                if let Value::Text(Some(reason)) = &call.args[2] {
+                    self.reasons.push(reason.clone());
+                }
+                if candidate != url {
+                    self.aliases.insert(candidate, url.clone());
+                }
+                self.relays.insert(url.clone());
+                return Ok(vec![Row(vec!["promoted".into(), Value::Int(1), url.into()])]);
+            }
+            queue::MERGE => {
                 self.check(&text(0))?;
                 self.candidates.remove(&text(0));
-                if let Value::Text(Some(alias)) = &call.args[1] {
-                    self.candidates.remove(alias);
-                    self.aliases.insert(alias.clone(), text(0));
-                }
-                self.relays.insert(text(0));
+                let reason = text(3);
+                self.aliases.insert(text(0), reason);
             }
+            queue::RECHECK => {}
             queue::FAIL => {
                 self.check(&text(0))?;
                 let row = self.candidates.get_mut(&text(0)).unwrap();
@@ -120,7 +143,7 @@ impl Store for Memory {
             let mut tables = self.0.lock().unwrap();
             for call in &calls {
                 // All or nothing, and only writes that name one URL can fail.
-                if let (queue::PROMOTE | queue::FAIL, Some(Value::Text(Some(url)))) = (call.sql, call.args.first()) {
+                if let (queue::ADMIT | queue::FAIL, Some(Value::Text(Some(url)))) = (call.sql, call.args.first()) {
                     tables.check(url)?;
                 }
             }
