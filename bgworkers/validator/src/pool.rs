@@ -181,7 +181,7 @@ mod tests {
             Candidate {
                 url: RelayUrl::parse(&url, AddressPolicy { allow_private: true }).unwrap(),
                 may_try_tls: false,
-                siblings: Vec::new(),
+                doubt: None,
             }
         };
         let mut pool = Pool::new(HostLimits::default());
