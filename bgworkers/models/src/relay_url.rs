@@ -10,7 +10,7 @@ mod split;
 
 use crate::{AddressPolicy, AddressRejection, Network};
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The longest piece of text, and the longest key, in bytes.
 pub const MAX_URL_BYTES: usize = 2048;
@@ -218,7 +218,9 @@ impl RelayUrl {
         let host_is_sound = match host.strip_prefix('[') {
             Some(rest) => rest.strip_suffix(']').is_some_and(|literal| literal.parse::<Ipv6Addr>().is_ok()),
             None => {
-                !host.is_empty() && !host.bytes().any(|b| b.is_ascii_uppercase() || matches!(b, b'@' | b':' | b'['))
+                !host.is_empty()
+                    && !host.bytes().any(|b| b.is_ascii_uppercase() || matches!(b, b'@' | b':' | b'['))
+                    && (!ends_in_a_number(host) || host.parse::<Ipv4Addr>().is_ok())
             }
         };
         let port_is_sound = port.is_none_or(|port| {
@@ -289,6 +291,16 @@ impl RelayUrl {
 impl std::fmt::Display for RelayUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.key)
+    }
+}
+
+/// Whether the URL standard takes this host for an IPv4 address, however it is written: `127.1`, `0x7f.1`, `2130706433`
+/// (<https://url.spec.whatwg.org/#ends-in-a-number-checker>). A key has it in its one canonical form.
+fn ends_in_a_number(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or(host);
+    match last.strip_prefix("0x") {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()),
     }
 }
 

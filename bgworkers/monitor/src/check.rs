@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bigbrotr_core::memory::MemoryBudget;
 use bigbrotr_models::{Network, RelayUrl, address, relay_url::Host};
-use bigbrotr_utils::{DnsRecords, HostLimits, HttpRequest};
+use bigbrotr_utils::{Connection, DnsRecords, HostLimits, HttpRequest};
 
 use crate::checks::write::{self, Written};
 use crate::checks::{Fact, dns, geo, http, net, ssl};
@@ -88,27 +88,38 @@ pub async fn check(
         return Outcome { relay_id, checked_at, found: None };
     }
     memory.ready().await;
-    let found = parts(&url, settings, limits, memory).await;
+    let (found, connection) = parts(&url, settings, limits, memory).await;
     drop(slot);
+    // The goodbye takes a round trip, and nobody has to wait for it but the next check of this host.
+    if let Some(connection) = connection {
+        connection.close().await;
+    }
     // Other connections of ours were in the way of this one: as good as a busy host.
     let is_busy = found.failure().is_some_and(|failure| failure.class == "busy");
     Outcome { relay_id, checked_at, found: (!is_busy).then_some(found) }
 }
 
-/// All parts: what takes no connection beside what does.
-async fn parts(url: &RelayUrl, settings: &Settings, limits: &HostLimits, memory: &MemoryBudget) -> Found {
+/// All parts: what takes no connection beside what does. What is still open of it comes back to be closed.
+async fn parts(
+    url: &RelayUrl,
+    settings: &Settings,
+    limits: &HostLimits,
+    memory: &MemoryBudget,
+) -> (Found, Option<Connection>) {
     let ((mut measured, info), records) =
         tokio::join!(connected(url, settings, limits, memory), records(url, settings));
     let mut found = Found::default();
+    let answers = measured.as_ref().is_some_and(|measured| measured.reading.read_ms.is_some());
+    let mut connection = measured.as_mut().and_then(|measured| measured.connection.take());
     // Only where the check of NIP-11 and the times are on, so that both are there.
-    if let (Some(writer), Some(measured)) = (&settings.writer, &mut measured)
-        && let Some(mut connection) = measured.take_answering()
+    if let (Some(writer), Some(connection)) = (&settings.writer, &mut connection)
+        && answers
     {
         found.written = Some(match write::permission(info.as_ref()) {
             Ok(work) => {
                 writer
                     .write(
-                        &mut connection,
+                        connection,
                         url.as_str(),
                         work,
                         settings.dialer.config().request_timeout_in(url.network()),
@@ -118,7 +129,6 @@ async fn parts(url: &RelayUrl, settings: &Settings, limits: &HostLimits, memory:
             }
             Err(reason) => Written::NotTried(reason),
         });
-        connection.close().await;
     }
     let socket = measured.as_ref();
     if settings.checks.ssl {
@@ -155,7 +165,7 @@ async fn parts(url: &RelayUrl, settings: &Settings, limits: &HostLimits, memory:
     }
     found.reading = measured.map(|measured| measured.reading);
     found.info = info;
-    found
+    (found, connection)
 }
 
 /// The parts that connect: both at once if the host has a second connection to give, else one after the other over the first.
@@ -191,7 +201,13 @@ async fn connected(
     let (measured, info) = tokio::select! {
         biased;
         _permit = &mut second => tokio::join!(measuring, info(url, settings)),
-        measured = &mut measuring => (measured, info(url, settings).await),
+        mut measured = &mut measuring => {
+            // The host has no second one to give: this one ends first.
+            if let Some(connection) = measured.connection.take() {
+                connection.close().await;
+            }
+            (measured, info(url, settings).await)
+        }
     };
     (Some(measured), Some(info))
 }

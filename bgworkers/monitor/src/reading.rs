@@ -62,15 +62,8 @@ pub struct Measured {
     pub tls: Option<Result<TlsInfo, Box<TlsFailure>>>,
     /// Headers of the upgrade.
     pub headers: Option<Headers>,
-    /// Open, if it is still of use.
+    /// Still open: whoever has it says goodbye, which takes another round trip, when nobody waits for it.
     pub connection: Option<Connection>,
-}
-
-impl Measured {
-    /// The connection, if the relay answered over it: the only one worth writing to.
-    pub fn take_answering(&mut self) -> Option<Connection> {
-        self.connection.take().filter(|_| self.reading.read_ms.is_some())
-    }
 }
 
 /// What is wanted of a WebSocket.
@@ -78,7 +71,7 @@ impl Measured {
 pub struct Wanted {
     /// The times.
     pub rtt: bool,
-    /// The connection itself, afterwards.
+    /// The connection itself, afterwards, to go on with.
     pub stay: bool,
 }
 
@@ -113,7 +106,7 @@ async fn attempt(dialer: &Dialer, url: &RelayUrl, wanted: Wanted, limit: Duratio
     };
     measured.headers = Some(info.headers);
     if !wanted.rtt {
-        connection.close().await;
+        measured.connection = Some(connection);
         return measured;
     }
     let reading = &mut measured.reading;
@@ -128,10 +121,8 @@ async fn attempt(dialer: &Dialer, url: &RelayUrl, wanted: Wanted, limit: Duratio
             if wanted.stay {
                 // What is new from now on is not for us; a relay that is gone by now is found out by whoever writes.
                 let _ = connection.send_text(ClientMessage::Close { sub: &sub }.to_json()).await;
-                measured.connection = Some(connection);
-            } else {
-                connection.close().await;
             }
+            measured.connection = Some(connection);
         }
         // It speaks Nostr and will not serve us: a NOTICE or AUTH in place of an answer.
         Ok(Err(_)) | Err(_) if reading.remark.is_some() => {}

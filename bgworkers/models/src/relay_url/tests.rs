@@ -389,6 +389,11 @@ fn what_never_was_a_key_is_no_key() {
         "wss://[x]",
         "wss://2606:4700::1",
         "wss://:80",
+        "ws://127.1",
+        "ws://0x7f.1",
+        "ws://0177.0.0.1",
+        "ws://2130706433",
+        "ws://a.0x",
     ] {
         assert_eq!(RelayUrl::from_key(text), Err(RelayUrlError::NotAKey), "{text}");
     }
