@@ -123,7 +123,8 @@ run: deps workspace
 
 ## bench: the benchmarks
 bench: deps workspace
-	@$(TARGET)/bigbrotr-benches
+	@# Thousands of connections at a time, at both ends.
+	@ulimit -n "$$(ulimit -Hn)"; $(TARGET)/bigbrotr-benches
 
 ## deps: install the system packages that are missing (Debian, Ubuntu)
 deps:

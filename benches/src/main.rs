@@ -25,7 +25,7 @@ fn number(name: &str) -> Option<usize> {
     env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// Everything, or only what `BENCH_PATHS`, `BENCH_CANDIDATES`, `BENCH_CHECKS`, `BENCH_EVENTS` or `BENCH_STATUS` gives the size of.
+/// Everything, or only the sections of which a variable gives the size.
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let mut arguments = env::args().skip(1);
@@ -33,18 +33,20 @@ async fn main() {
         let latency = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(0);
         return world::serve(Duration::from_millis(latency)).await;
     }
-    let sizes = ["BENCH_PATHS", "BENCH_CANDIDATES", "BENCH_CHECKS", "BENCH_EVENTS", "BENCH_STATUS"].map(number);
-    let is_alone = sizes.iter().any(Option::is_some);
-    let [paths, candidates, checks, events, status] = sizes;
+    let [paths, candidates, checks, status] =
+        ["BENCH_PATHS", "BENCH_CANDIDATES", "BENCH_CHECKS", "BENCH_STATUS"].map(number);
+    let [events, relays, copies, before] = ["BENCH_EVENTS", "BENCH_RELAYS", "BENCH_COPIES", "BENCH_BEFORE"].map(number);
+    let is_archive = [events, relays, copies, before].iter().any(Option::is_some);
+    let is_alone = is_archive || [paths, candidates, checks, status].iter().any(Option::is_some);
     if let Some(rows) = paths {
         paths::run(rows).await;
     }
-    if let Some(events) = events.or((!is_alone).then_some(200_000)) {
+    if is_archive || !is_alone {
         archive::run(&archive::Plan {
-            events,
-            relays: number("BENCH_RELAYS").unwrap_or(50),
-            copies: number("BENCH_COPIES").unwrap_or(3),
-            before: number("BENCH_BEFORE").unwrap_or(0),
+            events: events.unwrap_or(200_000),
+            relays: relays.unwrap_or(50),
+            copies: copies.unwrap_or(3),
+            before: before.unwrap_or(0),
         })
         .await;
     }
