@@ -99,39 +99,39 @@ pub async fn attempt(means: &Means, candidate: &Candidate) -> Outcome {
 
 async fn examine(means: &Means, candidate: &Candidate) -> Outcome {
     let url = &candidate.url;
-    if candidate.may_try_tls
-        && let Some(twin) = better_twin(url)
-        && ask(means, &twin).await.is_ok()
-    {
-        return match ask(means, url).await {
-            Err(failure) => {
-                let scheme = if twin.is_tls() { "wss" } else { "ws" };
-                let evidence = Evidence {
-                    reason: format!("the same URL answers as {scheme}, this one does not ({failure})"),
-                    json: json!({ "failure": failure.to_string() }).to_string(),
-                };
-                Outcome::Relay {
-                    answered: Answered { url: twin, evidence: Some(evidence) },
-                    apart: None,
-                    compared: Vec::new(),
-                }
-            }
-            // Two servers may listen behind one name.
-            Ok(()) => match Comparison::new(&means.dialer, &means.memory, url, now()).with(&twin).await {
-                Some(evidence) => Outcome::Relay {
-                    answered: Answered { url: twin, evidence: Some(evidence) },
-                    apart: None,
-                    compared: Vec::new(),
-                },
-                None => Outcome::Relay { answered: own(url), apart: Some(twin), compared: Vec::new() },
-            },
-        };
+    if let Some(twin) = better_twin(url).filter(|_| candidate.may_try_tls) {
+        match ask(means, &twin).await {
+            Ok(()) => return examine_beside(means, url, twin).await,
+            // Nothing is known of it then, and the lesser URL is not to be a relay for want of it.
+            Err(failure) if failure.is_ours() => return Outcome::NotTried,
+            Err(_) => {}
+        }
     }
     match ask(means, url).await {
         Ok(()) => Outcome::Relay { answered: own(url), apart: None, compared: Vec::new() },
         Err(failure) if failure.is_ours() => Outcome::NotTried,
         Err(failure) => Outcome::Failed(failure),
     }
+}
+
+/// Tries a URL of which the one with the better scheme, `twin`, has answered.
+async fn examine_beside(means: &Means, url: &RelayUrl, twin: RelayUrl) -> Outcome {
+    let evidence = match ask(means, url).await {
+        // Two servers may listen behind one name.
+        Ok(()) => match Comparison::new(&means.dialer, &means.memory, url, now()).with(&twin).await {
+            Some(evidence) => evidence,
+            None => return Outcome::Relay { answered: own(url), apart: Some(twin), compared: Vec::new() },
+        },
+        Err(failure) if failure.is_ours() => return Outcome::NotTried,
+        Err(failure) => {
+            let scheme = if twin.is_tls() { "wss" } else { "ws" };
+            Evidence {
+                reason: format!("the same URL answers as {scheme}, this one does not ({failure})"),
+                json: json!({ "failure": failure.to_string() }).to_string(),
+            }
+        }
+    };
+    Outcome::Relay { answered: Answered { url: twin, evidence: Some(evidence) }, apart: None, compared: Vec::new() }
 }
 
 fn own(url: &RelayUrl) -> Answered {

@@ -20,7 +20,7 @@ const STRICT: AddressPolicy = AddressPolicy { allow_private: false };
 /// As an operator has it who admits nothing private.
 fn strict(server: SocketAddr) -> Dialer {
     let config = DialerConfig { address_policy: STRICT, ..config() };
-    let resolver = Resolver::asking(server, STRICT, address::check);
+    let resolver = Resolver::asking(&[server], STRICT, address::check);
     Dialer::assemble(config, resolver, Tls::with_roots(Vec::new(), None), AddressLimits::default())
 }
 
@@ -154,7 +154,7 @@ async fn dialer_in_public() -> Dialer {
     let (server, _) = name_server(attackers_zone).await;
     // Own addresses are refused to strangers, and the attacker's server happens to be on this machine.
     let policy = AddressPolicy { allow_private: true };
-    let resolver = Resolver::asking(server, policy, only_the_attackers_server);
+    let resolver = Resolver::asking(&[server], policy, only_the_attackers_server);
     let config = DialerConfig { address_policy: STRICT, ..config() };
     Dialer::assemble(config, resolver, Tls::with_roots(Vec::new(), None), AddressLimits::default())
 }
@@ -253,7 +253,7 @@ async fn a_thousand_names_of_one_address_open_few_connections_at_a_time_there() 
     })
     .await;
     let (server, _) = name_server(|_, _| Some((0, &["127.0.0.1"]))).await;
-    let resolver = Resolver::asking(server, config().address_policy, super::servers::check);
+    let resolver = Resolver::asking(&[server], config().address_policy, super::servers::check);
     let patient = DialerConfig {
         address_patience: Duration::from_secs(60),
         connect_timeout: Duration::from_secs(20),
