@@ -27,8 +27,7 @@ const REMEMBERED: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct AddressLimits {
     places: Arc<Mutex<HashMap<Place, Entry>>>,
-    /// By network and number of places: a reload may change the number while the old ones are in use.
-    overlays: Arc<Mutex<HashMap<(Network, usize), Arc<Semaphore>>>>,
+    overlays: Arc<Mutex<Overlays>>,
     at_a_time: usize,
     burst: u32,
     per_second: u32,
@@ -36,6 +35,9 @@ pub struct AddressLimits {
 
 /// A public address; with the port where it is private, as one private address may stand for a whole network of relays.
 type Place = (IpAddr, Option<u16>);
+
+/// By network and number of places: a reload may change the number while the old ones are in use.
+type Overlays = HashMap<(Network, usize), Arc<Semaphore>>;
 
 #[derive(Debug)]
 struct Entry {
