@@ -218,12 +218,38 @@ async fn no_worker_connects_to_this_machine_whatever_a_row_says() {
         ),
     ] {
         cluster.wait_for(&client, sql, SOON * 2, what).await;
-        let errors = "SELECT string_agg(url || ' ' || coalesce(last_error, 'none'), '; ') FROM bigbrotr.api_source";
-        println!("{what}: {}", text(&client, errors).await);
     }
     forbidden.assert_untouched();
     let others = "SELECT coalesce(string_agg(r.url || ': ' || c.error_class || ' ' || c.error, '; '), '')
       FROM bigbrotr.relay_check AS c JOIN bigbrotr.relay AS r ON r.id = c.relay_id
       WHERE c.error_class IS NULL OR c.error_class <> ALL ('{refused_address,url}')";
     assert_eq!(text(&client, others).await, "");
+}
+
+#[tokio::test]
+async fn a_relay_that_is_blocked_while_we_listen_to_it_is_left() {
+    let relay = relay(9);
+    let (cluster, client) = installed(options(&["synchronizer"]).with("bigbrotr.allow_private_addresses", "on")).await;
+    client
+        .execute("INSERT INTO bigbrotr.relay (url, network) VALUES ($1, 'clearnet')", &[&relay.url()])
+        .await
+        .expect("inserted");
+    let live = "SELECT count(*) = 1 FROM bigbrotr.relay_sync WHERE live_since IS NOT NULL";
+    cluster.wait_for(&client, live, SOON, "a live session").await;
+    assert!(relay.served().open > 0);
+    client
+        .execute(
+            "INSERT INTO bigbrotr.block (pattern, reason) VALUES (replace($1, 'ws://', '%://') || '%', 'asked')",
+            &[&relay.url()],
+        )
+        .await
+        .expect("inserted");
+    let began = std::time::Instant::now();
+    while relay.served().open > 0 {
+        assert!(began.elapsed() < SOON, "still connected after {:?}", began.elapsed());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let before = relay.served().connections;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(relay.served().connections, before, "and it stays so");
 }

@@ -81,11 +81,12 @@ const PRIVATE: [&str; 10] =
     ["localhost", "local", "localdomain", "internal", "intranet", "lan", "home", "corp", "private", "arpa"];
 
 /// Names that only mean something inside a private network: single-label names and those in `localhost`, `local`, `internal` and the
-/// like.
+/// like; also what ends in a number, which is no name but some way to write an address (`0177.0.0.1`).
 pub(crate) fn is_private_name(name: &str) -> bool {
     let name = name.trim_end_matches('.');
     let last = name.rsplit('.').next().unwrap_or(name);
-    !name.contains('.') || PRIVATE.iter().any(|private| last.eq_ignore_ascii_case(private))
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    !name.contains('.') || is_number || PRIVATE.iter().any(|private| last.eq_ignore_ascii_case(private))
 }
 
 #[cfg(test)]
@@ -123,6 +124,8 @@ mod tests {
             "metadata.google.internal",
             "router.lan",
             "x.home.arpa",
+            "0177.0.0.1",
+            "127.0x1",
         ] {
             assert!(is_private_name(name), "{name}");
         }
