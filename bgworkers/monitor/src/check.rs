@@ -94,8 +94,12 @@ pub async fn check(
     if let Some(connection) = connection {
         connection.close().await;
     }
-    // Other connections of ours were in the way of this one: as good as a busy host.
-    let is_busy = found.failure().is_some_and(|failure| failure.class == "busy");
+    // Other connections of ours were in the way of one of these: as good as a busy host.
+    let of_info = match &found.info {
+        Some(Info::Failed(failure)) => Some(failure.clone()),
+        _ => None,
+    };
+    let is_busy = [found.failure(), of_info].into_iter().flatten().any(|failure| failure.class == "busy");
     Outcome { relay_id, checked_at, found: (!is_busy).then_some(found) }
 }
 
@@ -197,11 +201,15 @@ async fn connected(
         return (Some(measured), Some(info));
     }
     let mut measuring = std::pin::pin!(reading::measure(url, wanted, settings, memory));
-    let mut second = std::pin::pin!(limits.acquire(url));
-    let (measured, info) = tokio::select! {
+    // Whoever waits in a queue and does not look is given what others could use, so the wait must be over before anything else begins.
+    let second = tokio::select! {
         biased;
-        _permit = &mut second => tokio::join!(measuring, info(url, settings)),
-        mut measured = &mut measuring => {
+        permit = limits.acquire(url) => Ok(permit),
+        measured = &mut measuring => Err(measured),
+    };
+    let (measured, info) = match second {
+        Ok(_permit) => tokio::join!(measuring, info(url, settings)),
+        Err(mut measured) => {
             // The host has no second one to give: this one ends first.
             if let Some(connection) = measured.connection.take() {
                 connection.close().await;

@@ -110,7 +110,7 @@ async fn follow(context: &Context) {
                 let replanned = until_replanned(&mut changes, &plan);
                 tokio::select! {
                     () = replanned => continue,
-                    error = publish(context, &config, plan.clone(), signer) => match error {
+                    error = publish(context, plan.clone(), signer) => match error {
                         StoreError::Closed => return,
                         error => {
                             if began.elapsed() >= HEALTHY {
@@ -153,8 +153,8 @@ async fn until_replanned(changes: &mut watch::Receiver<Arc<Config>>, plan: &Plan
 }
 
 /// Publishes until the database fails.
-async fn publish(context: &Context, config: &Config, plan: Plan, signer: Signer) -> StoreError {
-    let dialer = plan::dialer(config);
+async fn publish(context: &Context, plan: Plan, signer: Signer) -> StoreError {
+    let dialer = Dialer::new(plan.dialer.clone());
     let shared = Shared { context: context.clone(), plan, signer, dialer, news: watch::Sender::new(0) };
     match begin(Arc::new(shared)).await {
         Ok(never) => match never {},

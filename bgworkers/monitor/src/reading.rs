@@ -127,6 +127,10 @@ async fn attempt(dialer: &Dialer, url: &RelayUrl, wanted: Wanted, limit: Duratio
         // It speaks Nostr and will not serve us: a NOTICE or AUTH in place of an answer.
         Ok(Err(_)) | Err(_) if reading.remark.is_some() => {}
         Ok(Err(failure)) => reading.failure = Some(failure),
+        // It may have answered, and nobody read.
+        Err(_) if memory.is_tight() => {
+            reading.failure = Some(Failure::new("busy", "no memory to read its answer with"));
+        }
         Err(_) => {
             let text = format!("no answer to a REQ within {} ms", limit.as_millis());
             reading.failure = Some(Failure::new("silence", text));

@@ -48,29 +48,35 @@ pub struct Settings {
     pub key_trouble: Option<String>,
 }
 
+/// How this worker connects, with messages as large as a relay may send them.
+pub fn dialer_config(config: &Config) -> DialerConfig {
+    let proxies =
+        Proxies { tor: config.tor_proxy.clone(), i2p: config.i2p_proxy.clone(), loki: config.loki_proxy.clone() };
+    let mut networks = config.networks.clone();
+    networks.retain(|network| *network == Network::Clearnet || proxies.of(*network).is_some());
+    DialerConfig {
+        address_policy: config.address_policy,
+        ports: config.ports.clone(),
+        user_agent: config.user_agent.clone().unwrap_or_else(|| USER_AGENT.to_owned()),
+        overlay_connect_timeout: config.overlay_connect_timeout,
+        overlay_request_timeout: config.overlay_request_timeout,
+        overlay_concurrency: config.overlay_concurrency,
+        connect_timeout: config.connect_timeout,
+        request_timeout: config.request_timeout,
+        idle_timeout: config.idle_timeout,
+        max_message_size: config.max_message_size,
+        name_servers: config.name_servers.clone(),
+        proxies,
+        networks,
+        ..DialerConfig::default()
+    }
+}
+
 impl Settings {
     /// Makes the dialers; call it inside the runtime. `geo`: files that are read already.
     pub fn new(config: &Config, geo: Option<Arc<GeoIp>>) -> Self {
-        let proxies =
-            Proxies { tor: config.tor_proxy.clone(), i2p: config.i2p_proxy.clone(), loki: config.loki_proxy.clone() };
-        let mut networks = config.networks.clone();
-        networks.retain(|network| *network == Network::Clearnet || proxies.of(*network).is_some());
-        let large_dialer = Dialer::new(DialerConfig {
-            address_policy: config.address_policy,
-            ports: config.ports.clone(),
-            user_agent: config.user_agent.clone().unwrap_or_else(|| USER_AGENT.to_owned()),
-            overlay_connect_timeout: config.overlay_connect_timeout,
-            overlay_request_timeout: config.overlay_request_timeout,
-            overlay_concurrency: config.overlay_concurrency,
-            connect_timeout: config.connect_timeout,
-            request_timeout: config.request_timeout,
-            idle_timeout: config.idle_timeout,
-            max_message_size: config.max_message_size,
-            name_servers: config.name_servers.clone(),
-            proxies,
-            networks: networks.clone(),
-            ..DialerConfig::default()
-        });
+        let large_dialer = Dialer::new(dialer_config(config));
+        let networks = large_dialer.config().networks.clone();
         let concurrency = config.monitor_concurrency.max(1);
         let mut checks = Checks::chosen(config);
         let mut off = BTreeMap::new();

@@ -35,7 +35,7 @@ pub const USER_AGENT: &str =
     concat!("bigbrotr/", env!("CARGO_PKG_VERSION"), " (Nostr relay observatory; +https://github.com/bigbrotr)");
 
 /// Everything the dialer needs to know. The defaults are those of the settings.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialerConfig {
     /// Which addresses a stranger's name may lead to.
     pub address_policy: AddressPolicy,

@@ -29,6 +29,9 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_socks::{Error as SocksError, tcp::Socks5Stream};
 
+/// How long a proxy may take to be connected to, at most: it is near, and whoever waits longer would blame the relay.
+const PROXY_LIMIT: Duration = Duration::from_secs(5);
+
 /// How a relay was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
@@ -292,7 +295,10 @@ impl Dialer {
         // The proxy is the operator's choice, so its address is not checked.
         let addresses = self.inner.resolver.addresses(&host).await.map_err(|e| DialError::Proxy(e.to_string()))?;
         let places = tcp::places(&addresses, port);
-        let (tcp, _, ()) = tcp::connect(places, |_| Some(())).await.map_err(|e| DialError::Proxy(e.to_string()))?;
+        let limit = PROXY_LIMIT.min(self.inner.config.connect_timeout_in(network) / 2);
+        let tcp = tokio::time::timeout(limit, tcp::connect(places, |_| Some(()))).await;
+        let tcp = tcp.map_err(|_| DialError::Proxy(format!("no connection within {} ms", limit.as_millis())))?;
+        let (tcp, _, ()) = tcp.map_err(|e| DialError::Proxy(e.to_string()))?;
         match Socks5Stream::connect_with_socket(tcp, (name.as_str(), endpoint.port)).await {
             Ok(stream) => Ok(stream.into_inner()),
             // The proxy is well and says that the relay is not.

@@ -3,13 +3,11 @@
 use crate::{
     endpoint::EndpointHost,
     error::{DialError, clip},
-    resolver::{Resolver, has_no_records, is_localhost, query_of},
+    names::{failure, is_absence},
+    resolver::{Resolver, is_localhost, query_of},
 };
 use futures_util::future::join_all;
-use hickory_resolver::{
-    net::NetError,
-    proto::rr::{Name, RData, Record, RecordType},
-};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -89,13 +87,9 @@ async fn records(
     match timeout(limit, resolver.dns()?.lookup(query, kind)).await {
         Ok(Ok(found)) => Ok(found.answers().to_vec()),
         Ok(Err(error)) if is_absence(&error) => Ok(Vec::new()),
-        Ok(Err(error)) => Err(DialError::Dns(clip(&error.to_string()))),
+        Ok(Err(error)) => Err(failure(&error)),
         Err(_) => Err(DialError::Dns(format!("no {kind} answer within {} ms", limit.as_millis()))),
     }
-}
-
-fn is_absence(error: &NetError) -> bool {
-    error.is_nx_domain() || has_no_records(error)
 }
 
 /// The aliases that lead from the host onwards, and the addresses at the end of them.

@@ -80,6 +80,9 @@ pub enum DialError {
     /// nothing about the relay.
     #[error("as many connections of ours to {0} as may be")]
     Busy(String),
+    /// This machine has no file descriptor left (EMFILE, ENFILE). Says nothing about the relay either.
+    #[error("no file descriptor left on this machine")]
+    NoDescriptor,
     /// The network is not enabled, or it is an overlay without a proxy.
     #[error("the network {} is off", .0.as_str())]
     NetworkOff(Network),
@@ -147,7 +150,7 @@ impl DialError {
         match self {
             Self::NameNotFound(_) | Self::Dns(_) => "dns",
             Self::RefusedAddress { .. } | Self::RefusedName(_) | Self::RefusedPort(_) => "refused_address",
-            Self::Busy(_) => "busy",
+            Self::Busy(_) | Self::NoDescriptor => "busy",
             Self::NetworkOff(_) => "network_off",
             Self::Proxy(_) => "proxy",
             Self::Tcp(_) | Self::Disconnected => "tcp",
@@ -161,10 +164,20 @@ impl DialError {
         }
     }
 
-    /// Whether the fault is on our side (a proxy of ours is down, a network is off, too many connections of ours): nothing that
+    /// Whether the fault is on our side (a proxy of ours is down, a network is off, too many connections of ours, no descriptor left): nothing that
     /// counts against the relay.
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Proxy(_) | Self::NetworkOff(_) | Self::Busy(_))
+        matches!(self, Self::Proxy(_) | Self::NetworkOff(_) | Self::Busy(_) | Self::NoDescriptor)
+    }
+
+    /// An I/O error while a socket was opened: ours where this machine has none to give, else what `otherwise` says.
+    pub(crate) fn of_connect(error: &io::Error, otherwise: impl FnOnce(&io::Error) -> Self) -> Self {
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        match error.raw_os_error() {
+            Some(ENFILE | EMFILE) => Self::NoDescriptor,
+            _ => otherwise(error),
+        }
     }
 
     /// An I/O error on an open connection.
@@ -197,6 +210,14 @@ mod tests {
     fn stranger_text_is_cut_and_cleaned() {
         assert_eq!(clip("a\r\nb\u{1b}"), "a\u{FFFD}\u{FFFD}b\u{FFFD}");
         assert_eq!(clip(&"é".repeat(1000)).chars().count(), 200);
+    }
+
+    #[test]
+    fn a_machine_without_descriptors_is_no_fault_of_the_relay() {
+        let of = |code| DialError::of_connect(&io::Error::from_raw_os_error(code), |e| DialError::Tcp(e.to_string()));
+        assert_eq!([of(23), of(24)], [DialError::NoDescriptor, DialError::NoDescriptor]);
+        assert!(of(24).is_ours());
+        assert_eq!((of(111).class(), of(111).is_ours()), ("tcp", false));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod geoip;
 pub mod headers;
 pub mod host_limits;
 pub mod http;
+mod names;
 mod own_addresses;
 mod resolver;
 pub mod secret_file;

@@ -3,25 +3,16 @@
 use crate::{
     endpoint::{EndpointHost, is_private_name, network_of},
     error::{DialError, clip},
+    names::Names,
     own_addresses::OwnAddresses,
 };
 use bigbrotr_models::{AddressPolicy, AddressRejection, Network};
 use hickory_resolver::{
     ResolverBuilder, TokioResolver,
-    config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig},
-    net::{NetError, runtime::TokioRuntimeProvider},
+    config::{ConnectionConfig, NameServerConfig, ResolverConfig},
+    net::runtime::TokioRuntimeProvider,
 };
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
-
-/// Answers kept, so that 200 checks in a row of a busy host ask once; entries, not bytes.
-const CACHE: u64 = 2048;
-/// An answer is not believed longer, so that a relay that moved is found again.
-const MAX_TTL: Duration = Duration::from_secs(600);
-/// A "does not exist" is not believed longer.
-const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(60);
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Judges an address; [`bigbrotr_models::address::check`] except in tests.
 pub(crate) type AddressCheck = fn(IpAddr, AddressPolicy) -> Result<(), AddressRejection>;
@@ -33,6 +24,7 @@ pub(crate) type AddressCheck = fn(IpAddr, AddressPolicy) -> Result<(), AddressRe
 /// checked addresses are ever connected to, and nothing is resolved twice, so an answer that changes between check and connection has no effect.)
 pub(crate) struct Resolver {
     dns: Result<TokioResolver, String>,
+    names: Names,
     policy: AddressPolicy,
     check: AddressCheck,
     own: OwnAddresses,
@@ -41,7 +33,8 @@ pub(crate) struct Resolver {
 impl Resolver {
     /// From the system's `resolv.conf` and `hosts` (reads files: call it once). A system without is no error until a name is wanted.
     pub(crate) fn system(policy: AddressPolicy, check: AddressCheck) -> Self {
-        Self { dns: builder().and_then(finish), policy, check, own: OwnAddresses::of_system() }
+        let (dns, names) = (builder().and_then(finish), Names::default());
+        Self { dns, names, policy, check, own: OwnAddresses::of_system() }
     }
 
     /// Asks these name servers instead of the system's, by UDP and, for answers that are too large, by TCP.
@@ -53,7 +46,7 @@ impl Resolver {
         };
         let config = ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(server).collect());
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        Self { dns: finish(builder), policy, check, own: OwnAddresses::of_system() }
+        Self { dns: finish(builder), names: Names::default(), policy, check, own: OwnAddresses::of_system() }
     }
 
     /// For look-ups of other records.
@@ -117,15 +110,7 @@ impl Resolver {
         if network != Network::Clearnet {
             return Err(DialError::NetworkOff(network));
         }
-        let dns = self.dns()?;
-        match dns.lookup_ip(query_of(name)).await {
-            Ok(found) => {
-                let addresses: Vec<IpAddr> = found.iter().collect();
-                if addresses.is_empty() { Err(DialError::NameNotFound(clip(name))) } else { Ok(addresses) }
-            }
-            Err(error) if error.is_nx_domain() || has_no_records(&error) => Err(DialError::NameNotFound(clip(name))),
-            Err(error) => Err(DialError::Dns(clip(&error.to_string()))),
-        }
+        self.names.addresses(self.dns()?, name, &query_of(name)).await
     }
 }
 
@@ -137,12 +122,6 @@ pub(crate) fn query_of(name: &str) -> String {
 /// RFC 6761 §6.3: never asked of a resolver.
 pub(crate) fn is_localhost(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
-}
-
-/// An empty answer of a server that is well; a SERVFAIL or REFUSED without records is trouble, not absence.
-pub(crate) fn has_no_records(error: &NetError) -> bool {
-    use hickory_resolver::{net::DnsError, proto::op::ResponseCode};
-    matches!(error, NetError::Dns(DnsError::NoRecordsFound(none)) if none.response_code == ResponseCode::NoError)
 }
 
 type Builder = ResolverBuilder<TokioRuntimeProvider>;
@@ -161,11 +140,8 @@ fn builder() -> Result<Builder, String> {
 }
 
 fn finish(mut builder: Builder) -> Result<TokioResolver, String> {
-    let options = builder.options_mut();
-    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    options.cache_size = CACHE;
-    options.positive_max_ttl = Some(MAX_TTL);
-    options.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
+    // It would count entries, not bytes, and keep a stranger's answers whole; see [`Names`].
+    builder.options_mut().cache_size = 0;
     builder.build().map_err(|error| error.to_string())
 }
 
@@ -191,7 +167,13 @@ mod tests {
 
     fn without_dns(allow_private: bool) -> Resolver {
         let own = OwnAddresses::reading(|| ["192.0.2.7".parse().unwrap()].into());
-        Resolver { dns: Err("none".into()), policy: AddressPolicy { allow_private }, check: refuse_10, own }
+        Resolver {
+            dns: Err("none".into()),
+            names: Names::default(),
+            policy: AddressPolicy { allow_private },
+            check: refuse_10,
+            own,
+        }
     }
 
     fn name(text: &str) -> EndpointHost {

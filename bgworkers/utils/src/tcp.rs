@@ -53,7 +53,11 @@ pub(crate) async fn connect<P>(
             }
             None if more => {}
             None => {
-                return Err(DialError::Tcp(first_error.map_or_else(|| "no address".to_owned(), |e| describe(&e))));
+                let refused = |error: &io::Error| DialError::Tcp(describe(error));
+                return Err(match first_error {
+                    Some(error) => DialError::of_connect(&error, refused),
+                    None => DialError::Tcp("no address".to_owned()),
+                });
             }
         }
     }

@@ -26,11 +26,10 @@ impl Failure {
         Self { class, text: text.into(), is_lasting: true }
     }
 
-    /// The candidate had no part in it: its network was switched off after it was claimed, or this machine has no
-    /// descriptor left (errno 23 and 24).
+    /// The candidate had no part in it: its network was switched off after it was claimed, or this machine had no place or
+    /// descriptor left for it.
     pub fn is_ours(&self) -> bool {
-        let has_no_descriptor = ["(os error 24)", "(os error 23)"].iter().any(|errno| self.text.contains(errno));
-        matches!(self.class, "network_off" | "busy") || self.class == "tcp" && has_no_descriptor
+        matches!(self.class, "network_off" | "busy")
     }
 }
 
@@ -68,6 +67,7 @@ fn is_lasting(error: &DialError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bigbrotr_models::Network;
     use std::time::Duration;
 
     fn status(status: u16) -> DialError {
@@ -93,11 +93,12 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_descriptors_is_no_failure_of_the_candidate() {
-        let error = std::io::Error::from_raw_os_error(24);
-        assert!(Failure::from(DialError::Tcp(error.to_string())).is_ours());
+    fn what_this_machine_lacks_is_no_failure_of_the_candidate() {
+        for error in [DialError::NoDescriptor, DialError::Busy("192.0.2.1".into()), DialError::NetworkOff(Network::Tor)]
+        {
+            assert!(Failure::from(error.clone()).is_ours(), "{error}");
+        }
         assert!(!Failure::from(DialError::Tcp("connection refused".into())).is_ours());
-        assert!(!Failure::new("ws", "closed with code 4000 (os error 24)").is_ours());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use bigbrotr_core::memory::MemoryBudget;
 use bigbrotr_models::{Event, Network, RelayUrl, hex};
 use bigbrotr_nips::nip01::{ClientMessage, RelayMessage};
-use bigbrotr_utils::{Connection, Dialer, Frame, HttpRequest};
+use bigbrotr_utils::{Connection, DialError, Dialer, Frame, HttpRequest};
 use rand::Rng;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -90,6 +90,10 @@ pub struct Evidence {
     pub json: String,
 }
 
+/// Something could not be asked, and the fault is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ours;
+
 /// Compares one URL with others, asking it once for each thing.
 pub struct Comparison<'a> {
     dialer: &'a Dialer,
@@ -112,38 +116,44 @@ impl<'a> Comparison<'a> {
 
     /// Whether `other` is the same relay; `None`: not proven. The cheap things first, and nothing more after the first
     /// difference. Takes up to twice `connect_timeout` and four times `request_timeout`, the first time twice that.
-    pub async fn with(&mut self, other: &RelayUrl) -> Option<Evidence> {
+    ///
+    /// # Errors
+    /// What kept us from asking was our own (a limit, no descriptor, no proxy): nothing is known.
+    pub async fn with(&mut self, other: &RelayUrl) -> Result<Option<Evidence>, Ours> {
         let closeness = closeness(self.url, other);
-        if !std::mem::replace(&mut self.has_newest, true) {
-            self.own.newest = newest(self.dialer, self.url, self.until, self.memory).await;
+        if !self.has_newest {
+            self.own.newest = newest(self.dialer, self.url, self.until, self.memory).await?;
+            self.has_newest = true;
         }
         let own_events = self.own.newest.as_ref().map_or(0, Vec::len);
-        if own_events < events_needed(closeness, true)? {
-            return None;
+        if events_needed(closeness, true).is_none_or(|needed| own_events < needed) {
+            return Ok(None);
         }
-        if !std::mem::replace(&mut self.has_info, true) {
-            self.own.info = document(self.dialer, self.url).await;
+        if !self.has_info {
+            self.own.info = document(self.dialer, self.url).await?;
+            self.has_info = true;
         }
-        if own_events < events_needed(closeness, self.own.info.is_some())? {
-            return None;
+        if events_needed(closeness, self.own.info.is_some()).is_none_or(|needed| own_events < needed) {
+            return Ok(None);
         }
-        let mut theirs = Likeness { info: document(self.dialer, other).await, ..Likeness::default() };
+        let mut theirs = Likeness { info: document(self.dialer, other).await?, ..Likeness::default() };
         if self.own.info != theirs.info {
-            return None;
+            return Ok(None);
         }
         if closeness == Closeness::Domain {
-            if !std::mem::replace(&mut self.has_addresses, true) {
-                self.own.addresses = addresses(self.dialer, self.url).await;
+            if !self.has_addresses {
+                self.own.addresses = addresses(self.dialer, self.url).await?;
+                self.has_addresses = true;
             }
-            theirs.addresses = addresses(self.dialer, other).await;
+            theirs.addresses = addresses(self.dialer, other).await?;
         }
         if own_events > 0 {
-            theirs.newest = newest(self.dialer, other, self.until, self.memory).await;
+            theirs.newest = newest(self.dialer, other, self.until, self.memory).await?;
         }
-        judge(closeness, &self.own, &theirs, self.until).map(|mut evidence| {
+        Ok(judge(closeness, &self.own, &theirs, self.until).map(|mut evidence| {
             evidence.reason = format!("the same relay as {other}: {}", evidence.reason);
             evidence
-        })
+        }))
     }
 }
 
@@ -188,12 +198,18 @@ fn judge(closeness: Closeness, own: &Likeness, theirs: &Likeness, until: i64) ->
     Some(Evidence { reason, json: json.to_string() })
 }
 
-async fn document(dialer: &Dialer, url: &RelayUrl) -> Option<Info> {
-    let response = dialer.http_get(&HttpRequest::relay(url, ACCEPT, MAX_DOCUMENT)).await.ok()?;
-    if response.status != 200 {
-        return None;
+async fn document(dialer: &Dialer, url: &RelayUrl) -> Result<Option<Info>, Ours> {
+    let response = theirs(dialer.http_get(&HttpRequest::relay(url, ACCEPT, MAX_DOCUMENT)).await)?;
+    Ok(response.filter(|response| response.status == 200).and_then(|response| read_document(&response.body)))
+}
+
+/// Failures of theirs are an answer too: none.
+fn theirs<T>(outcome: Result<T, DialError>) -> Result<Option<T>, Ours> {
+    match outcome {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.is_ours() => Err(Ours),
+        Err(_) => Ok(None),
     }
-    read_document(&response.body)
 }
 
 fn read_document(body: &[u8]) -> Option<Info> {
@@ -203,24 +219,33 @@ fn read_document(body: &[u8]) -> Option<Info> {
     Some(Info { digest: Sha256::digest(body).into(), operator })
 }
 
-async fn addresses(dialer: &Dialer, url: &RelayUrl) -> Vec<IpAddr> {
+async fn addresses(dialer: &Dialer, url: &RelayUrl) -> Result<Vec<IpAddr>, Ours> {
     if url.network() != Network::Clearnet {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let mut addresses = dialer.resolve(url).await.unwrap_or_default();
+    let mut addresses = theirs(dialer.resolve(url).await)?.unwrap_or_default();
     addresses.sort();
     addresses.dedup();
-    addresses
+    Ok(addresses)
 }
 
-async fn newest(dialer: &Dialer, url: &RelayUrl, until: i64, memory: &MemoryBudget) -> Option<Vec<[u8; 32]>> {
-    let (mut connection, _) = dialer.connect(url).await.ok()?;
-    let answer =
-        timeout(dialer.config().request_timeout_in(url.network()), read_newest(&mut connection, until, memory))
-            .await
-            .ok()??;
-    connection.close().await;
-    Some(answer)
+async fn newest(
+    dialer: &Dialer,
+    url: &RelayUrl,
+    until: i64,
+    memory: &MemoryBudget,
+) -> Result<Option<Vec<[u8; 32]>>, Ours> {
+    let Some((mut connection, _)) = theirs(dialer.connect(url).await)? else { return Ok(None) };
+    let limit = dialer.config().request_timeout_in(url.network());
+    match timeout(limit, read_newest(&mut connection, until, memory)).await {
+        // It may have answered, and nobody read.
+        Err(_) if memory.is_tight() => Err(Ours),
+        Ok(Some(ids)) => {
+            connection.close().await;
+            Ok(Some(ids))
+        }
+        _ => Ok(None),
+    }
 }
 
 async fn read_newest(connection: &mut Connection, until: i64, memory: &MemoryBudget) -> Option<Vec<[u8; 32]>> {

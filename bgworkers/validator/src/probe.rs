@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::failure::Failure;
-use crate::likeness::{Comparison, Evidence};
+use crate::likeness::{Comparison, Evidence, Ours};
 use crate::proof::Examiner;
 
 /// Messages and bytes read in one try; a stranger may send without end.
@@ -119,8 +119,9 @@ async fn examine_beside(means: &Means, url: &RelayUrl, twin: RelayUrl) -> Outcom
     let evidence = match ask(means, url).await {
         // Two servers may listen behind one name.
         Ok(()) => match Comparison::new(&means.dialer, &means.memory, url, now()).with(&twin).await {
-            Some(evidence) => evidence,
-            None => return Outcome::Relay { answered: own(url), apart: Some(twin), compared: Vec::new() },
+            Ok(Some(evidence)) => evidence,
+            Ok(None) => return Outcome::Relay { answered: own(url), apart: Some(twin), compared: Vec::new() },
+            Err(Ours) => return Outcome::NotTried,
         },
         Err(failure) if failure.is_ours() => return Outcome::NotTried,
         Err(failure) => {
@@ -147,12 +148,17 @@ async fn settle(means: &Means, doubt: &Doubt) -> Outcome {
             None
         } else {
             match means.hosts.acquire_within(suspect, means.dialer.config().request_timeout).await {
-                None => continue,
+                // A relay it was not compared with is one it may be.
+                None => return Outcome::NotTried,
                 permit => permit,
             }
         };
-        if let Some(evidence) = comparison.with(suspect).await {
-            return Outcome::Known { answered: doubt.answered.clone(), relay_id: *relay_id, evidence };
+        match comparison.with(suspect).await {
+            Ok(Some(evidence)) => {
+                return Outcome::Known { answered: doubt.answered.clone(), relay_id: *relay_id, evidence };
+            }
+            Ok(None) => {}
+            Err(Ours) => return Outcome::NotTried,
         }
     }
     let compared = doubt.compared.iter().copied().chain(doubt.suspects.iter().map(|(id, _)| *id)).collect();
@@ -187,6 +193,8 @@ async fn ask(means: &Means, url: &RelayUrl) -> Result<(), Failure> {
             Ok(())
         }
         Ok(Err(failure)) => Err(failure),
+        // It may have answered, and nobody read.
+        Err(_) if means.memory.is_tight() => Err(Failure::new("busy", "no memory to read its answer with")),
         Err(_) if examiner.messages() == 0 => {
             Err(Failure::new("silence", format!("no message within {} ms", limit.as_millis())))
         }

@@ -6,7 +6,9 @@ use bigbrotr_core::Config;
 use bigbrotr_models::{AddressPolicy, RelayUrl, Signer};
 use bigbrotr_nips::nip19;
 use bigbrotr_nips::nip66::{self, Announcement, Draft};
-use bigbrotr_utils::{Dialer, DialerConfig, Proxies, secret_file};
+use bigbrotr_utils::{DialerConfig, secret_file};
+
+use crate::settings;
 
 /// Relays published to at a time.
 const MAX_TARGETS: usize = 20;
@@ -43,8 +45,8 @@ pub struct Plan {
     pub longest_check: Duration,
     /// What the operator should know.
     pub remarks: Vec<String>,
-    /// What the dialer is made of.
-    network: (Duration, Duration, Vec<bigbrotr_models::Network>, [Option<String>; 3]),
+    /// How to connect.
+    pub dialer: DialerConfig,
 }
 
 impl Plan {
@@ -71,14 +73,15 @@ impl Plan {
             auth_enabled: config.auth_enabled,
             address_policy: config.address_policy,
             request_timeout: config.request_timeout,
-            longest_check: 2 * (config.connect_timeout + config.request_timeout) + Duration::from_secs(60),
+            longest_check: 2
+                * (config.connect_timeout.max(config.overlay_connect_timeout)
+                    + config.request_timeout.max(config.overlay_request_timeout))
+                + Duration::from_secs(60),
             remarks,
-            network: (
-                config.connect_timeout,
-                config.idle_timeout,
-                config.networks.clone(),
-                [config.tor_proxy.clone(), config.i2p_proxy.clone(), config.loki_proxy.clone()],
-            ),
+            dialer: DialerConfig {
+                max_message_size: MESSAGE_SIZE.min(config.max_message_size),
+                ..settings::dialer_config(config)
+            },
         };
         Ok(Some((plan, signer)))
     }
@@ -147,22 +150,4 @@ fn announcement(config: &Config, frequency: Duration) -> Announcement {
         checks: run.map(|(name, ..)| name).collect(),
         geohash: config.monitor_geohash.clone(),
     }
-}
-
-/// The dialer to publish with; call it inside the runtime.
-pub fn dialer(config: &Config) -> Dialer {
-    Dialer::new(DialerConfig {
-        address_policy: config.address_policy,
-        connect_timeout: config.connect_timeout,
-        request_timeout: config.request_timeout,
-        idle_timeout: config.idle_timeout,
-        max_message_size: MESSAGE_SIZE.min(config.max_message_size),
-        proxies: Proxies {
-            tor: config.tor_proxy.clone(),
-            i2p: config.i2p_proxy.clone(),
-            loki: config.loki_proxy.clone(),
-        },
-        networks: config.networks.clone(),
-        ..DialerConfig::default()
-    })
 }

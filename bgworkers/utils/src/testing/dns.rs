@@ -1,5 +1,5 @@
 use super::servers::{Server, check, config, echo, endpoint};
-use crate::{AddressLimits, DialError, Dialer, DialerConfig, Stage, resolver::Resolver, tls::Tls};
+use crate::{AddressLimits, DialError, Dialer, DialerConfig, EndpointHost, Stage, resolver::Resolver, tls::Tls};
 use bigbrotr_models::AddressPolicy;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -32,6 +32,9 @@ pub(super) async fn name_server(zone: fn(&str, usize) -> Zone) -> (SocketAddr, A
             if kind == A {
                 log.lock().unwrap().push(name.clone());
             }
+            if kind != A && name.ends_with("no-aaaa.example") {
+                continue;
+            }
             let Some((code, addresses)) = zone(&name, before) else { continue };
             let answers: Vec<IpAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
             let answers: Vec<_> = answers.into_iter().filter(|ip| ip.is_ipv4() == (kind == A)).collect();
@@ -41,7 +44,8 @@ pub(super) async fn name_server(zone: fn(&str, usize) -> Zone) -> (SocketAddr, A
             for ip in answers {
                 reply.extend([0xc0, 12]);
                 reply.extend(&query[at + 1..at + 5]);
-                reply.extend([0, 0, 0, 0]);
+                // Nothing is to be remembered, but where the test is about that.
+                reply.extend([0, 0, 0, if name == "many.example" { 60 } else { 0 }]);
                 match ip {
                     IpAddr::V4(ip) => reply.extend([&[0, 4][..], &ip.octets()].concat()),
                     IpAddr::V6(ip) => reply.extend([&[0, 16][..], &ip.octets()].concat()),
@@ -58,6 +62,13 @@ fn dialer(server: SocketAddr, config: DialerConfig) -> Dialer {
     Dialer::assemble(config, resolver, Tls::with_roots(Vec::new(), None), AddressLimits::default())
 }
 
+/// More than any relay has; they fit in a datagram.
+const MANY: [&str; 40] = {
+    let mut all = ["127.0.0.1"; 40];
+    all[39] = "::1";
+    all
+};
+
 fn zone(name: &str, before: usize) -> Zone {
     Some(match name {
         "mixed.example" => (0, &["10.0.0.1", "fd00::1", "127.0.0.1", "127.0.0.1"]),
@@ -65,6 +76,9 @@ fn zone(name: &str, before: usize) -> Zone {
         "flip.example" if before == 0 => (0, &["127.0.0.1"]),
         "flip.example" => (0, &["10.0.0.1"]),
         "empty.example" => (0, &[]),
+        "no-aaaa.example" => (0, &["127.0.0.1"]),
+        "nothing.no-aaaa.example" => (0, &[]),
+        "many.example" => (0, &MANY),
         "nx.example" => (3, &[]),
         "fail.example" => (2, &[]),
         "refuse.example" => (5, &[]),
@@ -115,6 +129,29 @@ async fn names_that_do_not_exist_and_servers_that_fail_are_told_apart() {
         let error = error_of(name).await;
         assert!(matches!(error, DialError::Dns(_)), "{name}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_family_that_is_never_answered_does_not_hide_the_other() {
+    let relay = Server::websocket(echo).await;
+    let (server, _) = name_server(zone).await;
+    let dialer = dialer(server, config());
+    let (_, info) = dialer.connect_endpoint(&endpoint("no-aaaa.example", relay.port)).await.unwrap();
+    assert_eq!(info.address, Some(([127, 0, 0, 1], relay.port).into()));
+    // Where the other has nothing, half an answer is none: the name may have an address.
+    let error = dialer.connect_endpoint(&endpoint("nothing.no-aaaa.example", 1)).await.map(|_| ()).unwrap_err();
+    assert_eq!(error, DialError::Timeout { stage: Stage::Dns, after: config().connect_timeout });
+}
+
+#[tokio::test]
+async fn of_an_answer_of_any_size_a_few_addresses_are_kept() {
+    let (server, asked) = name_server(zone).await;
+    let resolver = Resolver::asking(&[server], AddressPolicy { allow_private: true }, |_, _| Ok(()));
+    for _ in 0..2 {
+        let found = resolver.addresses(&EndpointHost::Name("many.example".into())).await.unwrap();
+        assert_eq!(found.len(), 17, "16 of 39, and the one of the other family: {found:?}");
+    }
+    assert_eq!(asked.lock().unwrap().len(), 1, "and asked for once");
 }
 
 #[tokio::test]
