@@ -73,7 +73,7 @@ async fn database_is_renamed_and_moved() {
     world.cluster.set(&[("bigbrotr.databases", "renamed")]).await;
     ready(&world, "renamed").await;
     let place = world.cluster.dir().join("space");
-    world.run(&format!("SELECT 1; COPY (SELECT 1) TO PROGRAM 'mkdir {}'", place.display())).await;
+    world.run(&format!("SELECT 1; COPY (SELECT 1) TO PROGRAM 'cat > /dev/null && mkdir {}'", place.display())).await;
     world.run(&format!("CREATE TABLESPACE space LOCATION '{}'", place.display())).await;
     timed(&world.client, "ALTER DATABASE renamed SET TABLESPACE space").await;
     world.wait(&running("renamed", LASTING), SOON, "return after SET TABLESPACE").await;
