@@ -196,6 +196,8 @@ struct Worker {
     asked: Arc<AtomicBool>,
     log: Log,
     errors_seen: u64,
+    /// The last time, and the cycle, after which memory was given back.
+    given_back: (Instant, u64),
     /// What the injected fault `memory` holds.
     hog: Vec<u8>,
 }
@@ -221,6 +223,7 @@ impl Worker {
             asked: Arc::default(),
             log,
             errors_seen: 0,
+            given_back: (Instant::now(), 0),
             hog: Vec::new(),
         }
     }
@@ -401,6 +404,12 @@ impl Worker {
     /// Copies progress into the slot, takes what sessions left there. True: leave.
     fn publish(&mut self) -> bool {
         let snapshot = self.progress.snapshot();
+        // After work, but not after each of many short cycles.
+        let (at, cycles) = self.given_back;
+        if !snapshot.busy && snapshot.cycles != cycles && at.elapsed() > Duration::from_secs(1) {
+            limits::give_back();
+            self.given_back = (Instant::now(), snapshot.cycles);
+        }
         let new_errors = snapshot.errors.saturating_sub(self.errors_seen);
         self.errors_seen = snapshot.errors;
         let (mut wake, mut leave) = (false, false);
