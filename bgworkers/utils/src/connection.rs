@@ -4,7 +4,7 @@ use crate::{
     config::DialerConfig,
     dialer::Permit,
     error::{DialError, Stage, clip},
-    stream::Stream,
+    frame_gate::FrameGate,
 };
 use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub enum Frame {
 /// An open WebSocket. Dropping it closes the socket at once; [`Connection::close`] says goodbye.
 #[derive(Debug)]
 pub struct Connection {
-    socket: WebSocketStream<Stream>,
+    socket: WebSocketStream<FrameGate>,
     idle_timeout: Duration,
     ping_interval: Duration,
     send_timeout: Duration,
@@ -65,8 +65,7 @@ pub struct Connection {
 
 impl Connection {
     pub(crate) async fn new(
-        stream: Stream,
-        first_bytes: Vec<u8>,
+        stream: FrameGate,
         config: &DialerConfig,
         send_timeout: Duration,
         permit: Option<Permit>,
@@ -79,7 +78,7 @@ impl Connection {
             .max_frame_size(Some(config.max_message_size));
         let now = Instant::now();
         Self {
-            socket: WebSocketStream::from_partially_read(stream, first_bytes, Role::Client, Some(websocket)).await,
+            socket: WebSocketStream::from_raw_socket(stream, Role::Client, Some(websocket)).await,
             idle_timeout: config.idle_timeout,
             ping_interval: PING_INTERVAL.min(config.idle_timeout / 2),
             send_timeout,

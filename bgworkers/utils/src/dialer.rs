@@ -7,6 +7,7 @@ use crate::{
     dns::{self, DnsRecords},
     endpoint::{Endpoint, EndpointHost, network_of},
     error::{DialError, Stage},
+    frame_gate::{FrameGate, LARGE_AT_A_TIME},
     headers::Headers,
     resolver::Resolver,
     stream::Stream,
@@ -26,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_socks::{Error as SocksError, tcp::Socks5Stream};
 
 /// How long a proxy may take to be connected to, at most: it is near, and whoever waits longer would blame the relay.
@@ -97,6 +98,7 @@ pub(crate) struct Inner {
     resolver: Arc<Resolver>,
     tls: Arc<Tls>,
     limits: AddressLimits,
+    large_messages: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Dialer {
@@ -119,7 +121,9 @@ impl Dialer {
 
     pub(crate) fn assemble(mut config: DialerConfig, resolver: Resolver, tls: Tls, limits: AddressLimits) -> Self {
         config.user_agent = header_text(&config.user_agent);
-        Self { inner: Arc::new(Inner { config, resolver: Arc::new(resolver), tls: Arc::new(tls), limits }) }
+        let large_messages = Arc::new(Semaphore::new(LARGE_AT_A_TIME));
+        let (resolver, tls) = (Arc::new(resolver), Arc::new(tls));
+        Self { inner: Arc::new(Inner { config, resolver, tls, limits, large_messages }) }
     }
 
     /// The configuration in force.
@@ -152,7 +156,8 @@ impl Dialer {
     pub fn with_max_message_size(&self, bytes: usize) -> Self {
         let config = DialerConfig { max_message_size: bytes, ..self.inner.config.clone() };
         let (resolver, tls) = (self.inner.resolver.clone(), self.inner.tls.clone());
-        Self { inner: Arc::new(Inner { config, resolver, tls, limits: self.inner.limits.clone() }) }
+        let (limits, large_messages) = (self.inner.limits.clone(), self.inner.large_messages.clone());
+        Self { inner: Arc::new(Inner { config, resolver, tls, limits, large_messages }) }
     }
 
     /// [`Dialer::connect`] for a URL already taken apart.
@@ -190,7 +195,9 @@ impl Dialer {
             headers,
         };
         let permit = config.is_counted_while_open.then_some(dialed.permit);
-        let connection = Connection::new(dialed.stream, first, config, config.request_timeout_in(network), permit);
+        let places = self.inner.large_messages.clone();
+        let gate = FrameGate::new(dialed.stream, first, places, config.max_message_size, config.idle_timeout);
+        let connection = Connection::new(gate, config, config.request_timeout_in(network), permit);
         Ok((connection.await, info))
     }
 

@@ -11,6 +11,7 @@ pub mod dialer;
 pub mod dns;
 pub mod endpoint;
 pub mod error;
+mod frame_gate;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod geoip;

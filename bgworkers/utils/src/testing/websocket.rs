@@ -332,3 +332,106 @@ fn the_futures_can_move_between_threads() {
     };
     let _ = dialer_and_endpoint;
 }
+
+/// As the operator of a synchronizer has it.
+fn roomy() -> crate::Dialer {
+    dialer(DialerConfig { max_message_size: 4 << 20, ..config() })
+}
+
+const MILLION: usize = 1_000_000;
+
+/// Sends these bytes after the upgrade, in pieces of `piece`, and stays.
+async fn sending(bytes: Vec<u8>, piece: usize) -> Server {
+    let bytes = std::sync::Arc::new(bytes);
+    Server::websocket(move |socket| {
+        let bytes = bytes.clone();
+        async move {
+            let mut stream = socket.into_inner();
+            stream.set_nodelay(true).ok();
+            for piece in bytes.chunks(piece) {
+                if stream.write_all(piece).await.is_err() {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
+    })
+    .await
+}
+
+fn header(flags: u8, length: usize) -> Vec<u8> {
+    [&[flags, 127][..], &(length as u64).to_be_bytes()].concat()
+}
+
+#[tokio::test]
+async fn large_messages_come_through_in_any_pieces() {
+    let part = vec![b'x'; MILLION / 4];
+    let mut bytes = vec![0x81, 2, b'h', b'i'];
+    // One frame; then four fragments with a ping between them.
+    bytes.extend(header(0x81, MILLION));
+    bytes.extend(part.repeat(4));
+    for flags in [0x01, 0x00, 0x00, 0x80] {
+        bytes.extend(header(flags, part.len()));
+        bytes.extend(&part);
+        bytes.extend([0x89, 1, b'p']);
+    }
+    bytes.extend([0x81, 3, b'e', b'n', b'd']);
+    for piece in [1, 7, 1 << 20] {
+        let server = sending(bytes.clone(), if piece == 1 { 1009 } else { piece * 1000 }).await;
+        let (mut connection, _) = roomy().connect_endpoint(&server.endpoint()).await.unwrap();
+        let mut lengths = Vec::new();
+        for _ in 0..4 {
+            let Frame::Text(text) = connection.recv().await.unwrap() else { panic!("no text") };
+            assert!(text.len() < 10 || text.bytes().all(|byte| byte == b'x'));
+            lengths.push(text.len());
+        }
+        assert_eq!(lengths, [2, MILLION, MILLION, 3]);
+    }
+    // Every header byte by itself.
+    let server = sending([header(0x81, 300_000), vec![b'x'; 2]].concat(), 1).await;
+    let (mut connection, _) = roomy().connect_endpoint(&server.endpoint()).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(300), connection.recv()).await.is_err());
+}
+
+#[tokio::test]
+async fn announcements_of_large_messages_wait_for_those_before_and_small_ones_do_not() {
+    let small = vec![0x81, 2, b'h', b'i'];
+    let announcing = sending([small.clone(), header(0x81, MILLION), vec![b'x'; 10]].concat(), 1 << 20).await;
+    let fragments = [header(0x01, 200_000), vec![b'x'; 200_000], header(0x80, 3 << 20)].concat();
+    let in_parts = sending([small.clone(), fragments].concat(), 1 << 20).await;
+    let as_control = sending([small.clone(), header(0x89, 2 << 20)].concat(), 1 << 20).await;
+    let whole = sending([small, header(0x81, MILLION), vec![b'x'; MILLION]].concat(), 1 << 20).await;
+    let dialer = roomy();
+    let mut stalled = Vec::new();
+    for server in std::iter::repeat_n(&announcing, 6).chain([&in_parts, &as_control]) {
+        let (mut connection, _) = dialer.connect_endpoint(&server.endpoint()).await.unwrap();
+        assert_eq!(connection.recv().await.unwrap(), Frame::Text("hi".into()));
+        assert!(tokio::time::timeout(Duration::from_millis(200), connection.recv()).await.is_err());
+        stalled.push(connection);
+    }
+    let (mut connection, _) = dialer.connect_endpoint(&whole.endpoint()).await.unwrap();
+    assert_eq!(connection.recv().await.unwrap(), Frame::Text("hi".into()), "a small one waits for nobody");
+    let waits = tokio::time::timeout(Duration::from_millis(500), connection.recv()).await;
+    assert!(waits.is_err(), "all places are taken");
+    stalled.pop();
+    assert!(matches!(connection.recv().await.unwrap(), Frame::Text(text) if text.len() == MILLION));
+}
+
+#[tokio::test]
+async fn a_large_message_that_never_ends_loses_its_place() {
+    let server = Server::websocket(|socket| async move {
+        let mut stream = socket.into_inner();
+        stream.write_all(&header(0x01, 300_000)).await.ok();
+        stream.write_all(&vec![b'x'; 300_000]).await.ok();
+        // With signs of life between the bytes, so that it is not idle.
+        while stream.write_all(&[0x00, 1, b'x', 0x89, 0]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let config = DialerConfig { max_message_size: 4 << 20, idle_timeout: Duration::from_millis(600), ..config() };
+    let (mut connection, _) = dialer(config).connect_endpoint(&server.endpoint()).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(5), connection.recv()).await.expect("it ends");
+    assert_eq!(ended.unwrap_err().class(), "tcp");
+}
