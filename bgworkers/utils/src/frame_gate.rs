@@ -24,9 +24,11 @@ pub(crate) const LARGE_AT_A_TIME: usize = 8;
 const MAX_HEADER: usize = 14;
 
 /// A stream that lets no large message begin before it has a place for it.
-pub(crate) struct FrameGate {
-    stream: Stream,
+pub(crate) struct FrameGate<S = Stream> {
+    stream: S,
     places: Arc<Semaphore>,
+    /// Bytes of a message from which on it wants a place.
+    large: u64,
     /// Messages above are refused by whoever reads, without memory.
     max_message_size: u64,
     /// How long a message may keep its place.
@@ -49,16 +51,16 @@ pub(crate) struct FrameGate {
 /// Ends with a place.
 type Waiting = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;
 
-impl std::fmt::Debug for FrameGate {
+impl<S: std::fmt::Debug> std::fmt::Debug for FrameGate<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FrameGate").field("stream", &self.stream).finish_non_exhaustive()
     }
 }
 
-impl FrameGate {
+impl<S> FrameGate<S> {
     /// `first_bytes` came with the upgrade. A large message has `limit` to come through.
     pub(crate) fn new(
-        stream: Stream,
+        stream: S,
         first_bytes: Vec<u8>,
         places: Arc<Semaphore>,
         max_message_size: usize,
@@ -67,6 +69,7 @@ impl FrameGate {
         Self {
             stream,
             places,
+            large: LARGE,
             max_message_size: max_message_size as u64,
             limit,
             header: [0; MAX_HEADER],
@@ -78,6 +81,12 @@ impl FrameGate {
             waiting: None,
             held: first_bytes,
         }
+    }
+
+    /// With another size from which on a message wants a place.
+    pub(crate) fn with_large(mut self, bytes: u64) -> Self {
+        self.large = bytes;
+        self
     }
 
     /// How many of `bytes`, which follow what was let through before, may be let through; fewer than all only where a large message wants a
@@ -100,7 +109,7 @@ impl FrameGate {
             {
                 let message = self.message.saturating_add(length);
                 // A frame that is refused by its own length takes no memory.
-                if message > LARGE && length <= self.max_message_size && self.place.is_none() {
+                if message > self.large && length <= self.max_message_size && self.place.is_none() {
                     return at;
                 }
                 self.header_len = 0;
@@ -156,7 +165,7 @@ fn complete(header: &[u8]) -> Option<(u64, bool, bool)> {
     Some((length, flags & 0x80 != 0, flags & 0x08 != 0))
 }
 
-impl AsyncRead for FrameGate {
+impl<S: AsyncRead + Unpin> AsyncRead for FrameGate<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
         if gate.place.as_ref().is_some_and(|(_, since)| since.elapsed() > gate.limit) {
@@ -189,7 +198,7 @@ impl AsyncRead for FrameGate {
     }
 }
 
-impl AsyncWrite for FrameGate {
+impl<S: AsyncWrite + Unpin> AsyncWrite for FrameGate<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     endpoint::{Endpoint, EndpointHost, network_of},
+    frame_gate::FrameGate,
     headers::MAX_HEADERS,
     http::{endpoint_of, redirected},
     upgrade,
@@ -9,12 +10,18 @@ use crate::{
 use bigbrotr_models::{AddressPolicy, Network, RelayUrl, address};
 use futures_util::StreamExt;
 use hickory_resolver::proto::op::Message;
-use std::{cell::RefCell, future::Future};
-use tokio::io::AsyncWriteExt;
-use tokio::runtime::Runtime;
+use std::{cell::RefCell, future::Future, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream},
+    runtime::Runtime,
+    sync::Semaphore,
+};
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::protocol::{Role, WebSocketConfig},
+    tungstenite::{
+        Message as WebSocketMessage,
+        protocol::{Role, WebSocketConfig},
+    },
 };
 use url::Url;
 
@@ -69,19 +76,40 @@ pub fn redirect(from: &str, location: &str) {
     }
 }
 
-/// What comes over an open WebSocket.
+/// What comes over an open WebSocket: the gate for large messages changes nothing of it, and keeps no place afterwards.
 pub fn websocket(bytes: &[u8]) {
-    const LARGEST: usize = 4096;
+    const LARGE: u64 = 64;
+    let (with_upgrade, later) = bytes.split_at(bytes.len() / 3);
     block_on(async {
-        let (mut theirs, ours) = tokio::io::duplex(PIPE);
-        let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
-        let mut socket = WebSocketStream::from_raw_socket(ours, Role::Client, Some(config)).await;
-        let _ = theirs.write_all(bytes).await;
-        let _ = theirs.shutdown().await;
-        while let Some(Ok(message)) = socket.next().await {
-            assert!(message.len() <= LARGEST);
-        }
+        let direct = messages(piped(bytes).await).await;
+        let places = Arc::new(Semaphore::new(1));
+        let gate = FrameGate::new(piped(later).await, with_upgrade.to_vec(), places.clone(), LARGEST, Duration::MAX);
+        assert_eq!(messages(gate.with_large(LARGE)).await, direct);
+        assert_eq!(places.available_permits(), 1);
     });
+}
+
+/// Bytes of a message.
+const LARGEST: usize = 4096;
+
+/// The other end of a connection over which these bytes come, and no more.
+async fn piped(bytes: &[u8]) -> DuplexStream {
+    let (mut theirs, ours) = tokio::io::duplex(PIPE);
+    let _ = theirs.write_all(bytes).await;
+    let _ = theirs.shutdown().await;
+    ours
+}
+
+/// All messages until the first error or the end.
+async fn messages<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Vec<WebSocketMessage> {
+    let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
+    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await;
+    let mut messages = Vec::new();
+    while let Some(Ok(message)) = socket.next().await {
+        assert!(message.len() <= LARGEST);
+        messages.push(message);
+    }
+    messages
 }
 
 /// What a SOCKS5 proxy says.
