@@ -178,8 +178,9 @@ CREATE FUNCTION bigbrotr.expire_candidates(max integer DEFAULT 10000) RETURNS in
       FROM bigbrotr.candidate AS c
       WHERE c.first_seen_at < now() - interval '30 days'
         AND c.last_seen_at < now() - interval '7 days'
-        -- What our proxy could not tell anything of in all that time counts no failures.
-        AND (c.failures >= 5 OR c.last_error LIKE 'proxy:%')
+        -- What could not be tried in all that time (its network is off, its proxy knows nothing, it is blocked) counts no failures;
+        -- what a person named waits for its network.
+        AND (c.failures >= 5 OR c.last_error LIKE 'proxy:%' OR (c.failures = 0 AND c.source IN ('event', 'api')))
         AND (c.leased_until IS NULL OR c.leased_until <= now())
       LIMIT max
       FOR UPDATE OF c SKIP LOCKED
@@ -189,4 +190,4 @@ CREATE FUNCTION bigbrotr.expire_candidates(max integer DEFAULT 10000) RETURNS in
     SELECT count(*)::integer FROM deleted
   $$;
 COMMENT ON FUNCTION bigbrotr.expire_candidates(integer) IS
-  'Internal: deletes up to max candidates that are 30 days old, failed five times (or never came through the proxy) and were not named for a week; returns how many.';
+  'Internal: deletes up to max candidates that are 30 days old, were not named for a week, and failed five times or could not be tried; returns how many.';

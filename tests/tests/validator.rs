@@ -229,7 +229,7 @@ async fn retries_climb_from_a_minute_to_a_week_and_faster_where_nothing_will_cha
 }
 
 #[tokio::test]
-async fn candidates_nobody_hears_of_any_more_expire_also_those_a_proxy_knew_nothing_of() {
+async fn candidates_nobody_hears_of_any_more_expire_also_those_that_could_not_be_tried() {
     let cluster = Cluster::start(options(&[]));
     let client = installed(&cluster).await;
     let old = "now() - interval '31 days', now() - interval '8 days'";
@@ -240,13 +240,14 @@ async fn candidates_nobody_hears_of_any_more_expire_also_those_a_proxy_knew_noth
                ('ws://2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion', 'tor', 'event', {old}, 0, 'proxy: general SOCKS server failure'),
                ('wss://new.nos.lol', 'clearnet', 'event', now(), now(), 9, 'tcp: connection refused'),
                ('wss://named.nos.lol', 'clearnet', 'event', now() - interval '31 days', now(), 9, 'tcp: no answer'),
-               ('wss://waits.nos.lol', 'clearnet', 'event', {old}, 0, NULL)"
+               ('wss://2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion', 'tor', 'event', {old}, 0, NULL),
+               ('wss://waits.nos.lol', 'clearnet', 'operator', {old}, 0, NULL)"
         ))
         .await
         .expect("inserted");
     assert_eq!(
         client.query_one("SELECT bigbrotr.expire_candidates()", &[]).await.expect("expired").get::<_, i32>(0),
-        2
+        3
     );
     let left = ["wss://named.nos.lol", "wss://new.nos.lol", "wss://waits.nos.lol"].map(String::from);
     assert_eq!(column(&client, "SELECT url FROM bigbrotr.candidate").await, left.into());

@@ -259,7 +259,7 @@ async fn read_newest(connection: &mut Connection, until: i64, memory: &MemoryBud
         bytes += text.len();
         match RelayMessage::parse(&text) {
             Ok(RelayMessage::Event { sub: theirs, event_json }) if theirs == sub => {
-                ids.push(Event::from_json(event_json.as_bytes()).ok()?.id);
+                take(&mut ids, &Event::from_json(event_json.as_bytes()).ok()?, until);
             }
             Ok(RelayMessage::Eose { sub: theirs, .. }) if theirs == sub => return Some(ids),
             Ok(RelayMessage::Closed { sub: theirs, .. }) if theirs == sub => return None,
@@ -272,9 +272,18 @@ async fn read_newest(connection: &mut Connection, until: i64, memory: &MemoryBud
     None
 }
 
+/// Counts an event once, and only if it was asked for: a note that a relay sends to everybody proves nothing.
+fn take(ids: &mut Vec<[u8; 32]>, event: &Event, until: i64) {
+    if event.created_at <= until && !ids.contains(&event.id) {
+        ids.push(event.id);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use bigbrotr_models::IdForm;
+
     use super::*;
 
     fn url(key: &str) -> RelayUrl {
@@ -338,6 +347,25 @@ mod tests {
         ] {
             assert_eq!(judge(closeness, &own, &theirs, 5), None, "{what}");
         }
+    }
+
+    #[test]
+    fn an_event_counts_once_and_only_within_what_was_asked() {
+        let event = |byte: u8, created_at: i64| Event {
+            id: [byte; 32],
+            pubkey: [0; 32],
+            created_at,
+            kind: 1,
+            tags: Vec::new(),
+            content: String::new(),
+            sig: [0; 64],
+            form: IdForm::Json,
+        };
+        let mut ids = Vec::new();
+        for event in [event(1, 5), event(1, 5), event(2, 4), event(1, 5), event(3, 6)] {
+            take(&mut ids, &event, 5);
+        }
+        assert_eq!(ids, [[1; 32], [2; 32]]);
     }
 
     #[test]
