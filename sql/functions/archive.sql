@@ -167,6 +167,8 @@ BEGIN
       USING ERRCODE = 'invalid_parameter_value',
             HINT = 'event_insert() takes the JSON of an event and checks its id and signature.';
   END IF;
+  -- Not a default of the view: that would be taken before the lock, and seq is the order of commit.
+  NEW.seq := COALESCE(NEW.seq, nextval('bigbrotr.event_seq'));
   INSERT INTO bigbrotr.stored_event (seq, created_at, author_id, kind, id, body)
   VALUES (NEW.seq, NEW.created_at, (bigbrotr.author_ids(ARRAY[NEW.pubkey]))[1], NEW.kind, NEW.id, packed);
   RETURN NEW;

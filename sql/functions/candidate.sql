@@ -88,8 +88,8 @@ CREATE FUNCTION bigbrotr.claim_candidates(max integer, lease_s integer, networks
         RETURN QUERY
           SELECT u.url, NOT bigbrotr.is_blocked(CASE WHEN u.url LIKE 'wss:%' THEN 'ws:' || substr(u.url, 5) ELSE 'wss:' || substr(u.url, 4) END)
           FROM unnest(claimed) AS u(url);
-        -- Each of them is leased or put off by now, so there is an end.
-        EXIT WHEN seen < wanted OR cardinality(claimed) >= wanted;
+        -- Each of them is leased or put off by now, so there is an end; but no statement may be long, however many are blocked.
+        EXIT WHEN seen < wanted OR cardinality(claimed) >= wanted OR clock_timestamp() > statement_timestamp() + interval '2 seconds';
         wanted := wanted - COALESCE(cardinality(claimed), 0);
       END LOOP;
     END
@@ -114,7 +114,11 @@ CREATE FUNCTION bigbrotr.defer_candidates(urls text[], seconds integer) RETURNS 
     UPDATE bigbrotr.candidate AS c
     SET leased_until    = NULL,
         next_attempt_at = now() + (0.8 + 0.4 * random()) * make_interval(secs => seconds)
-    WHERE c.url = ANY (urls)
+    FROM (
+      -- Whoever is being written to by somebody else is left to the end of its lease.
+      SELECT d.url FROM bigbrotr.candidate AS d WHERE d.url = ANY (urls) ORDER BY d.url COLLATE "C" FOR UPDATE SKIP LOCKED
+    ) AS ours
+    WHERE c.url = ours.url
   $$;
 COMMENT ON FUNCTION bigbrotr.defer_candidates(text[], integer) IS
   'Internal: ends the leases of candidates that were not tried, which is no failure of theirs, and makes them due again in about so many seconds.';
@@ -158,13 +162,13 @@ CREATE FUNCTION bigbrotr.fail_candidate(url text, error text, is_lasting boolean
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
   AS $$
     UPDATE bigbrotr.candidate AS c
-    -- A proxy of ours that is down says nothing about the candidate: its ladder stays where it is.
-    SET failures        = c.failures + (fail_candidate.error NOT LIKE 'proxy:%')::integer,
+    -- A proxy of ours that is down, or a system without roots of trust, says nothing about the candidate: its ladder stays where it is.
+    SET failures        = c.failures + (fail_candidate.error !~ '^(proxy|no_roots):')::integer,
         last_error      = left(fail_candidate.error, 500),
         leased_until    = NULL,
         -- So that what failed together is not tried again together.
         next_attempt_at = now() + (0.8 + 0.4 * random())
-          * bigbrotr.retry_pause(CASE WHEN fail_candidate.error LIKE 'proxy:%' THEN 2 ELSE c.failures + 1 END, is_lasting)
+          * bigbrotr.retry_pause(CASE WHEN fail_candidate.error ~ '^(proxy|no_roots):' THEN 2 ELSE c.failures + 1 END, is_lasting)
     WHERE c.url = fail_candidate.url
   $$;
 COMMENT ON FUNCTION bigbrotr.fail_candidate(text, text, boolean) IS
@@ -177,10 +181,10 @@ CREATE FUNCTION bigbrotr.expire_candidates(max integer DEFAULT 10000) RETURNS in
       SELECT c.url
       FROM bigbrotr.candidate AS c
       WHERE c.first_seen_at < now() - interval '30 days'
-        AND c.last_seen_at < now() - interval '7 days'
+        AND COALESCE(c.last_seen_at, c.first_seen_at) < now() - interval '7 days'
         -- What could not be tried in all that time (its network is off, its proxy knows nothing, it is blocked) counts no failures;
         -- what a person named waits for its network.
-        AND (c.failures >= 5 OR c.last_error LIKE 'proxy:%' OR (c.failures = 0 AND c.source IN ('event', 'api')))
+        AND (c.failures >= 5 OR c.last_error ~ '^(proxy|no_roots):' OR (c.failures = 0 AND c.source IN ('event', 'api')))
         AND (c.leased_until IS NULL OR c.leased_until <= now())
       LIMIT max
       FOR UPDATE OF c SKIP LOCKED

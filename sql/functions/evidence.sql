@@ -47,9 +47,10 @@ CREATE FUNCTION bigbrotr.candidate_room() RETURNS integer
           SELECT c.url
           FROM bigbrotr.candidate AS c
           WHERE c.source IN ('event', 'api')
-            AND c.failures >= 3
+            -- Whoever could not be tried for a day counts no failures: its network is off, or its proxy knows nothing.
+            AND (c.failures >= 3 OR (c.first_seen_at < now() - interval '1 day' AND (c.failures = 0 OR c.last_error ~ '^(proxy|no_roots):')))
             AND (c.leased_until IS NULL OR c.leased_until <= now())
-          ORDER BY c.failures DESC, c.last_seen_at
+          ORDER BY c.failures DESC, COALESCE(c.last_seen_at, c.first_seen_at)
           LIMIT LEAST(GREATEST(most / 20, 1), 10000)
           FOR UPDATE OF c SKIP LOCKED
         ), deleted AS (
@@ -62,7 +63,7 @@ CREATE FUNCTION bigbrotr.candidate_room() RETURNS integer
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.candidate_room() IS
-  'Internal: how many candidates may come in before there are bigbrotr.max_candidates. When few may, some of those that events or APIs named and that failed three times are deleted, the worst first.';
+  'Internal: how many candidates may come in before there are bigbrotr.max_candidates. When few may, some of those that events or APIs named are deleted: that failed three times, the worst first, then that could not be tried for a day.';
 
 CREATE FUNCTION bigbrotr.note_refusals(scope text, names text[], counts bigint[]) RETURNS void
   LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -78,6 +79,41 @@ CREATE FUNCTION bigbrotr.note_refusals(scope text, names text[], counts bigint[]
   $$;
 COMMENT ON FUNCTION bigbrotr.note_refusals(text, text[], bigint[]) IS
   'Internal: counts URLs that a limit kept out, for the hundred names with the most of them.';
+
+CREATE FUNCTION bigbrotr.yield_places(urls text[], per_domain integer) RETURNS void
+  LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+  AS $$
+    WITH wanted AS MATERIALIZED (
+      SELECT d.domain, d.n + h.n - per_domain AS places
+      FROM (SELECT bigbrotr.relay_url_domain(u.url) AS domain, count(*) AS n FROM unnest(urls) AS u(url) GROUP BY 1) AS d
+      CROSS JOIN LATERAL (
+        SELECT count(*) AS n
+        FROM (SELECT FROM bigbrotr.candidate_evidence AS e WHERE e.domain = d.domain LIMIT per_domain::bigint + 1) AS held
+      ) AS h
+      -- Where an operator named more than that there is none to be had.
+      WHERE h.n <= per_domain AND d.n + h.n > per_domain
+    ), yielding AS MATERIALIZED (
+      SELECT y.url
+      FROM wanted AS w
+      CROSS JOIN LATERAL (
+        SELECT c.url
+        FROM bigbrotr.candidate_evidence AS e
+        JOIN bigbrotr.candidate AS c ON c.url = e.url
+        WHERE e.domain = w.domain
+          AND c.failures > 0
+          AND c.source IN ('event', 'api')
+          AND (c.leased_until IS NULL OR c.leased_until <= now())
+        ORDER BY c.failures DESC, e.events, c.url COLLATE "C"
+        LIMIT w.places
+        FOR UPDATE OF c SKIP LOCKED
+      ) AS y
+    ), deleted AS (
+      DELETE FROM bigbrotr.candidate AS c USING yielding AS y WHERE c.url = y.url
+    )
+    UPDATE bigbrotr.candidate_evidence AS e SET domain = NULL FROM yielding AS y WHERE e.url = y.url
+  $$;
+COMMENT ON FUNCTION bigbrotr.yield_places(text[], integer) IS
+  'Internal: of domains that these new URLs would fill beyond the limit, as many candidates as needed are deleted that events or APIs named and that failed, the worst first: nobody can close a shared domain by names that lead nowhere.';
 
 CREATE FUNCTION bigbrotr.name_candidates(
   urls text[], source text,
@@ -119,7 +155,11 @@ CREATE FUNCTION bigbrotr.name_candidates(
           ) AS any_of
           LIMIT 1
         ) AS k ON true
-       WHERE NOT EXISTS (SELECT FROM bigbrotr.block AS b WHERE n.url LIKE b.pattern);
+       WHERE NOT EXISTS (SELECT FROM bigbrotr.block AS b WHERE n.url LIKE b.pattern)
+         -- Whoever lost its place below its domain is out for a day, or two that take turns would be tried all the time.
+         AND (room IS NULL OR NOT EXISTS (
+           SELECT FROM bigbrotr.candidate_evidence AS e
+           WHERE e.url = n.url AND e.domain IS NULL AND e.last_seen_at > now() - interval '1 day'));
 
       IF room IS NOT NULL AND fresh IS NOT NULL THEN
         per_author := bigbrotr.candidate_limit('max_candidates_per_author');
@@ -167,6 +207,7 @@ CREATE FUNCTION bigbrotr.name_candidates(
           PERFORM bigbrotr.note_refusals('author', refused, refusals);
         END IF;
 
+        PERFORM bigbrotr.yield_places(ARRAY(SELECT urls[f.place] FROM unnest(fresh) AS f(place)), per_domain);
         WITH new AS MATERIALIZED (
           SELECT f.place, f.author, bigbrotr.relay_url_domain(urls[f.place]) AS domain, COALESCE(events[f.place], 0) AS popularity
           FROM unnest(fresh, charged) AS f(place, author)
@@ -210,20 +251,30 @@ CREATE FUNCTION bigbrotr.name_candidates(
       )
       SELECT count(*) INTO added FROM written;
 
-      -- A popular URL is named thousands of times: its row is written once an hour at most.
-      UPDATE bigbrotr.candidate AS c
-      SET last_seen_at = now()
-      FROM (
+      -- A popular URL is named thousands of times: its row is written once an hour at most. What a stranger named first is an
+      -- operator's own once he names it too, and what he names by hand is due.
+      WITH named AS MATERIALIZED (
         SELECT k.url
-        FROM unnest(known) AS p(place)
+        -- One order for all, whatever the locale: no deadlock.
+        FROM (SELECT urls[p.place] AS url FROM unnest(known) AS p(place) ORDER BY urls[p.place] COLLATE "C") AS u
         CROSS JOIN LATERAL (
-          SELECT d.url FROM bigbrotr.candidate AS d
-          WHERE d.url = urls[p.place] AND d.last_seen_at <= now() - interval '1 hour'
+          SELECT d.url
+          FROM bigbrotr.candidate AS d
+          WHERE d.url = u.url
+            AND (COALESCE(d.last_seen_at, d.first_seen_at) <= now() - interval '1 hour'
+                 OR name_candidates.source IN ('seed', 'operator') AND d.source NOT IN ('seed', 'operator')
+                 OR name_candidates.source = 'operator')
           LIMIT 1
+          FOR UPDATE
         ) AS k
-        ORDER BY k.url COLLATE "C"  -- one order for all, whatever the locale: no deadlock
-      ) AS stale
-      WHERE c.url = stale.url;
+      )
+      UPDATE bigbrotr.candidate AS c
+      SET last_seen_at    = now(),
+          source          = CASE WHEN name_candidates.source IN ('seed', 'operator') AND c.source NOT IN ('seed', 'operator')
+                                 THEN name_candidates.source ELSE c.source END,
+          next_attempt_at = CASE WHEN name_candidates.source = 'operator' THEN LEAST(c.next_attempt_at, now()) ELSE c.next_attempt_at END
+      FROM named AS n
+      WHERE c.url = n.url;
 
       INSERT INTO bigbrotr.candidate_evidence AS e (url, domain, sources, events, author_id, author_hashes)
       SELECT urls[p.place], bigbrotr.relay_url_domain(urls[p.place]), ARRAY[name_candidates.source],
@@ -235,12 +286,16 @@ CREATE FUNCTION bigbrotr.name_candidates(
                   GROUP BY n.place) AS h ON h.place = p.place
       ORDER BY urls[p.place] COLLATE "C"
       ON CONFLICT ON CONSTRAINT candidate_evidence_pkey DO UPDATE
-        SET sources = CASE WHEN e.sources @> excluded.sources THEN e.sources
+        SET domain = COALESCE(e.domain, excluded.domain),
+            sources = CASE WHEN e.sources @> excluded.sources THEN e.sources
                            ELSE ARRAY(SELECT s.source FROM unnest(e.sources || excluded.sources) AS s(source) ORDER BY 1) END,
             events = e.events + excluded.events,
+            -- Who brings a URL in again pays for it again.
+            author_id = COALESCE(excluded.author_id, e.author_id),
+            first_seen_at = CASE WHEN excluded.author_id IS NULL THEN e.first_seen_at ELSE now() END,
             last_seen_at = now(),
             author_hashes = bigbrotr.merge_author_hashes(e.author_hashes, excluded.author_hashes)
-        WHERE excluded.events > 0 OR NOT e.sources @> excluded.sources OR e.last_seen_at <= now() - interval '1 hour';
+        WHERE excluded.events > 0 OR excluded.author_id IS NOT NULL OR e.domain IS NULL OR NOT e.sources @> excluded.sources OR e.last_seen_at <= now() - interval '1 hour';
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.name_candidates(text[], text, integer[], integer[], integer[], integer[], integer[], integer) IS

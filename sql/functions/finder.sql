@@ -27,9 +27,10 @@ CREATE FUNCTION bigbrotr.finder_advance(seq bigint) RETURNS void
   LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
   AS $$
     INSERT INTO bigbrotr.service_state AS s (service, state)
-    VALUES ('finder', jsonb_build_object('seq', finder_advance.seq))
+    -- Not beyond what was ever given: it may be the seq of an extension that was dropped meanwhile.
+    VALUES ('finder', jsonb_build_object('seq', LEAST(finder_advance.seq, (SELECT q.last_value FROM bigbrotr.event_seq AS q))))
     ON CONFLICT (service) DO UPDATE
       SET state = s.state || excluded.state
-      WHERE COALESCE((s.state ->> 'seq')::bigint, 0) < finder_advance.seq
+      WHERE COALESCE((s.state ->> 'seq')::bigint, 0) < (excluded.state ->> 'seq')::bigint
   $$;
 COMMENT ON FUNCTION bigbrotr.finder_advance(bigint) IS 'Internal: the finder is done with events up to this seq. Never goes back.';

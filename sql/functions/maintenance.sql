@@ -116,14 +116,16 @@ CREATE FUNCTION bigbrotr.apply_blocks() RETURNS jsonb
       )
       SELECT count(*) INTO unblocked FROM free;
 
-      DELETE FROM bigbrotr.candidate AS c USING bigbrotr.block AS b WHERE c.url LIKE b.pattern;
+      -- Those that match are put off when their turn comes (claim_candidates), and stay: a pattern may be a mistake.
+      UPDATE bigbrotr.candidate AS c SET next_attempt_at = now(), last_error = NULL
+      WHERE c.last_error LIKE 'blocked:%' AND NOT EXISTS (SELECT FROM bigbrotr.block AS b WHERE c.url LIKE b.pattern);
       GET DIAGNOSTICS candidates = ROW_COUNT;
 
       RETURN jsonb_build_object('blocked', blocked, 'unblocked', unblocked, 'candidates', candidates);
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.apply_blocks() IS
-  'Internal: makes relay.state and candidate agree with bigbrotr.block and tells the counts. A relay no longer matched is active again and checked at once.';
+  'Internal: makes relay.state agree with bigbrotr.block and tells the counts. A relay no longer matched is active again and checked at once, and candidates that were put off for a block are due.';
 
 -- Autovacuum would do as much; where it is off or late, the plans over a fast growing archive would suffer.
 CREATE FUNCTION bigbrotr.tables_to_analyze() RETURNS SETOF text

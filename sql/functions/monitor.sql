@@ -82,6 +82,8 @@ CREATE FUNCTION bigbrotr.record_check(
     DECLARE
       pause    interval := make_interval(secs => interval_s);
       week     constant interval := interval '7 days';
+      -- Silent for the time of sixty checks: two and a half days of hourly ones.
+      grave    constant interval := LEAST(60 * pause, week);
       -- Checks may come so late, whatever the interval, and still say what was in between.
       grace    constant interval := GREATEST(pause, interval '15 minutes');
       jitter   constant double precision := 0.9 + 0.2 * random();
@@ -100,7 +102,7 @@ CREATE FUNCTION bigbrotr.record_check(
       SELECT * INTO STRICT relay FROM bigbrotr.relay AS r WHERE r.id = record_check.relay_id;
 
       -- A proxy of ours that is down, a network that is off, too many connections of ours: nothing is known of the relay.
-      IF NOT record_check.ok AND record_check.error_class IN ('proxy', 'network_off', 'busy') THEN
+      IF NOT record_check.ok AND record_check.error_class IN ('proxy', 'network_off', 'busy', 'no_roots') THEN
         UPDATE bigbrotr.relay_monitor AS m
         SET leased_until = NULL, next_check_at = now() + jitter * LEAST(pause, interval '5 minutes')
         WHERE m.relay_id = record_check.relay_id;
@@ -118,9 +120,9 @@ CREATE FUNCTION bigbrotr.record_check(
       ELSE
         monitor.failures := monitor.failures + 1;
         silence := seen - COALESCE(monitor.last_ok_at, relay.discovered_at);
-        IF silence >= week AND monitor.failures >= 5 THEN
+        IF silence >= grave AND monitor.failures >= 5 THEN
           UPDATE bigbrotr.relay AS r SET state = 'dead' WHERE r.id = record_check.relay_id AND r.state = 'active';
-          -- A seventh of the silence: daily at first, weekly after seven weeks.
+          -- A seventh of the silence: every nine hours at first, weekly after seven weeks.
           pause := GREATEST(pause, LEAST(silence / 7, week));
         ELSE
           -- Soon again at first: most failures are a hiccup of the way there.
@@ -160,7 +162,7 @@ CREATE FUNCTION bigbrotr.record_check(
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.record_check(integer, double precision, boolean, real, real, real, text, text, integer) IS
-  'Internal: a finished check (checked_at in unix seconds): its row, the history of the relay, its state (dead after a week of silence and five failures) and when it is due again.';
+  'Internal: a finished check (checked_at in unix seconds): its row, the history of the relay, its state (dead after five failures and the time of sixty checks without a good one, a week at most) and when it is due again.';
 
 -- Caches count a TTL down, so a document that differs in nothing else is the same; its run shows the highest TTL seen, the
 -- nearest to what the zone says.

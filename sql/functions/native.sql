@@ -29,7 +29,7 @@ COMMENT ON FUNCTION bigbrotr.relay_url_network(text) IS 'Internal: clearnet, tor
 CREATE FUNCTION bigbrotr.relay_url_domain(url text) RETURNS text
   LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'relay_url_domain_wrapper';
 COMMENT ON FUNCTION bigbrotr.relay_url_domain(text) IS
-  'The registrable domain behind a canonical key (public suffix list), the address or name in an overlay, an IPv4 address, the /64 of an IPv6 address: by it floods are counted. NULL if it is no key.';
+  'The registrable domain behind a canonical key (public suffix list), the address or name in an overlay, an IPv4 address, the /48 of an IPv6 address: by it floods are counted. NULL if it is no key.';
 
 CREATE FUNCTION bigbrotr.relay_domain(url text) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp

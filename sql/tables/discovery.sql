@@ -3,7 +3,7 @@
 -- By URL and apart from candidate: evidence outlives promotion, and a lease of the validator does not rewrite it.
 CREATE TABLE bigbrotr.candidate_evidence (
   url           text        PRIMARY KEY,
-  domain        text        NOT NULL,
+  domain        text,
   sources       text[]      NOT NULL,
   events        bigint      NOT NULL DEFAULT 0,
   first_seen_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
@@ -18,7 +18,7 @@ CREATE INDEX candidate_evidence_author_id_first_seen_at_idx ON bigbrotr.candidat
 COMMENT ON TABLE bigbrotr.candidate_evidence IS
   'Who names a URL, whether it is a candidate, a relay or an alias; deleted a day after the last of these is. Read it through candidate_status and relay_evidence.';
 COMMENT ON COLUMN bigbrotr.candidate_evidence.url IS 'Canonical key, as in relay.url.';
-COMMENT ON COLUMN bigbrotr.candidate_evidence.domain IS 'relay_url_domain(url) when it was first named.';
+COMMENT ON COLUMN bigbrotr.candidate_evidence.domain IS 'relay_url_domain(url) when it was first named; NULL: it failed, and gave its place among bigbrotr.max_candidates_per_domain to a newer name. It may come back after a day.';
 COMMENT ON COLUMN bigbrotr.candidate_evidence.sources IS 'Where it was named, sorted: api, event, operator, seed.';
 COMMENT ON COLUMN bigbrotr.candidate_evidence.events IS
   'Archived events that named it, each once: exact. Also those that have left the archive since.';

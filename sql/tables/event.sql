@@ -70,7 +70,6 @@ SELECT
   bigbrotr.body_raw(e.body, a.pubkey, e.created_at, e.kind) AS raw
 FROM bigbrotr.stored_event AS e
 JOIN bigbrotr.author AS a ON a.id = e.author_id;
-ALTER VIEW bigbrotr.event ALTER COLUMN seq SET DEFAULT pg_catalog.nextval('bigbrotr.event_seq');
 COMMENT ON VIEW bigbrotr.event IS
   'The archive: every valid event once, all versions, nothing hidden (see visible_event). Add to it with event_insert(); DELETE takes events out with their sightings.';
 COMMENT ON COLUMN bigbrotr.event.seq IS 'Position in this archive; order of commit. Local to this database.';

@@ -23,20 +23,20 @@ CREATE TABLE bigbrotr.candidate (
   network         bigbrotr.network NOT NULL,
   source          text        NOT NULL,
   first_seen_at   timestamptz NOT NULL DEFAULT pg_catalog.now(),
-  last_seen_at    timestamptz NOT NULL DEFAULT pg_catalog.now(),
   failures        integer     NOT NULL DEFAULT 0,
   next_attempt_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-  leased_until    timestamptz,
-  last_error      text
+  last_error      text,
+  last_seen_at    timestamptz,
+  leased_until    timestamptz
 );
 -- By network and by whether it failed before: what is due there is found without reading what is off or not asked for.
 CREATE INDEX candidate_due_idx ON bigbrotr.candidate (network, (failures > 0), next_attempt_at);
 COMMENT ON TABLE bigbrotr.candidate IS 'URLs that might be relays and have not answered as one yet. Expire after 30 days.';
 COMMENT ON COLUMN bigbrotr.candidate.url IS 'Canonical key, as in relay.url.';
 COMMENT ON COLUMN bigbrotr.candidate.network IS 'Network the host belongs to.';
-COMMENT ON COLUMN bigbrotr.candidate.source IS 'Where it was first seen: seed, operator, event, api, or alias (an alias that is looked at again).';
+COMMENT ON COLUMN bigbrotr.candidate.source IS 'Where it was first seen, or seed or operator once they name it too: seed, operator, event, api, or alias (an alias that is looked at again).';
 COMMENT ON COLUMN bigbrotr.candidate.first_seen_at IS 'When it was first named.';
-COMMENT ON COLUMN bigbrotr.candidate.last_seen_at IS 'When it was last named.';
+COMMENT ON COLUMN bigbrotr.candidate.last_seen_at IS 'When it was last named again; NULL: not since first_seen_at.';
 COMMENT ON COLUMN bigbrotr.candidate.failures IS 'Attempts that failed.';
 COMMENT ON COLUMN bigbrotr.candidate.next_attempt_at IS 'When the validator tries it again.';
 COMMENT ON COLUMN bigbrotr.candidate.leased_until IS 'A validator is at it until then; NULL: nobody.';

@@ -8,7 +8,7 @@ SELECT
   COALESCE(bigbrotr.author_count(e.author_hashes), 0) AS authors,
   COALESCE(e.events, 0) AS events,
   COALESCE(e.first_seen_at, c.first_seen_at) AS first_seen_at,
-  GREATEST(c.last_seen_at, e.last_seen_at) AS last_seen_at,
+  GREATEST(c.first_seen_at, c.last_seen_at, e.last_seen_at) AS last_seen_at,
   c.failures,
   c.next_attempt_at,
   c.last_error

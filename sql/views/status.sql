@@ -5,7 +5,8 @@ SELECT
   r.url,
   r.network,
   r.state,
-  l.ok AS online,
+  -- What is our own fault says nothing about the relay: as before then.
+  CASE WHEN l.ok OR COALESCE(l.error_class NOT IN ('proxy', 'network_off', 'busy', 'no_roots'), true) THEN l.ok ELSE m.online END AS online,
   l.checked_at,
   l.open_ms AS rtt_open_ms,
   l.read_ms AS rtt_read_ms,
@@ -51,7 +52,7 @@ COMMENT ON VIEW bigbrotr.relay_status IS 'Each relay in one row: whether it is t
 COMMENT ON COLUMN bigbrotr.relay_status.url IS 'Canonical key.';
 COMMENT ON COLUMN bigbrotr.relay_status.network IS 'Network the host belongs to.';
 COMMENT ON COLUMN bigbrotr.relay_status.state IS 'active, dead or blocked.';
-COMMENT ON COLUMN bigbrotr.relay_status.online IS 'Whether the last check was good; NULL: not checked yet.';
+COMMENT ON COLUMN bigbrotr.relay_status.online IS 'Whether the last check that could be made was good; NULL: none could be yet.';
 COMMENT ON COLUMN bigbrotr.relay_status.checked_at IS 'When the last check began.';
 COMMENT ON COLUMN bigbrotr.relay_status.rtt_open_ms IS 'Milliseconds to an open WebSocket in that check.';
 COMMENT ON COLUMN bigbrotr.relay_status.rtt_read_ms IS 'Milliseconds from REQ to the first answer.';

@@ -99,14 +99,13 @@ async fn empty_relays_and_those_that_want_authentication_are_never_taken_for_ano
 
 #[tokio::test]
 async fn an_alias_that_serves_something_else_by_now_becomes_a_relay() {
-    let (one, two) = (holding(30, 5), holding(30, 6));
+    let (one, two, three) = (holding(30, 5), holding(30, 6), holding(30, 8));
     let cluster = Cluster::start(options(&["validator"]));
     let client = installed(&cluster).await;
-    // `two/x` was an alias of `one` 31 days ago; `one/x` was, and still is.
+    // `three` was an alias of `one` 31 days ago; `one/x` was, and still is.
     seed(&client, &[one.url(), two.url()]).await;
     cluster.wait_for(&client, "SELECT count(*) = 2 FROM bigbrotr.relay", SOON, "the relays").await;
-    let two = two.url();
-    let moved = format!("ws://localhost:{}", two.rsplit(':').next().expect("a port"));
+    let moved = three.url();
     let insert = format!(
         "INSERT INTO bigbrotr.relay_alias (url, relay_id, reason, checked_at)
          SELECT u.url, r.id, 'once the same', now() - interval '31 days'
@@ -128,6 +127,30 @@ async fn an_alias_that_serves_something_else_by_now_becomes_a_relay() {
 }
 
 #[tokio::test]
+async fn two_names_of_this_machine_are_one_relay_also_with_few_and_young_events() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let generator = Generator::new(9);
+    let events = (0..4).map(|n| generator.event(1, now as i64 - n, &[], "young"));
+    let relay = Relay::start(RelayOptions { events: Store::new(events.collect()), ..RelayOptions::default() });
+    let cluster = Cluster::start(options(&["validator"]));
+    let client = installed(&cluster).await;
+    seed(&client, &[relay.url()]).await;
+    cluster.wait_for(&client, "SELECT count(*) = 1 FROM bigbrotr.relay", SOON, "the relay").await;
+    let other = relay.url().replace("127.0.0.1", "localhost");
+    seed(&client, &[other.clone(), format!("{}/path", relay.url())]).await;
+    let aliases = "SELECT count(*) = 2 FROM bigbrotr.relay_alias WHERE reason ~ 'same NIP-11 document, same 4 newest events'";
+    cluster.wait_for(&client, aliases, SOON, "the aliases").await;
+    assert_eq!(text(&client, "SELECT count(*)::text FROM bigbrotr.relay").await, "1");
+    // And two that differ stay two, however alike their names are.
+    let stranger = holding(30, 10);
+    let (a, b) = (stranger.url(), stranger.url().replace("127.0.0.1", "localhost"));
+    relay.update(|options| options.events = Store::new(Vec::new()));
+    seed(&client, &[a, b]).await;
+    let both = "SELECT (SELECT count(*) FROM bigbrotr.relay) = 2 AND (SELECT count(*) FROM bigbrotr.relay_alias) = 3";
+    cluster.wait_for(&client, both, SOON, "the stranger").await;
+}
+
+#[tokio::test]
 async fn the_root_is_the_relay_whoever_was_named_first() {
     let relay = holding(30, 7);
     let cluster = Cluster::start(options(&["validator"]));
@@ -139,6 +162,43 @@ async fn the_root_is_the_relay_whoever_was_named_first() {
     let alias =
         "SELECT a.url || ' ' || r.url FROM bigbrotr.relay_alias AS a JOIN bigbrotr.relay AS r ON r.id = a.relay_id";
     assert_eq!(text(&client, alias).await, format!("{0}/junk {0}", relay.url()));
+}
+
+#[tokio::test]
+async fn the_better_url_of_a_relay_is_the_relay_and_has_the_aliases_of_the_other() {
+    let cluster = Cluster::start(options(&[]));
+    let client = installed(&cluster).await;
+    for (url, other, wanted) in [
+        ("wss://nos.lol", "ws://nos.lol", true),
+        ("ws://nos.lol", "wss://nos.lol", false),
+        ("wss://nos.lol", "wss://nos.lol/x", true),
+        ("wss://nos.lol/x", "wss://nos.lol/y", false),
+        ("wss://nos.lol", "wss://nos.lol:7777", true),
+        ("wss://nos.lol", "ws://nos.lol:7777/x", true),
+        ("ws://nos.lol", "wss://nos.lol/x", false),
+        ("wss://nos.lol:7777", "wss://nos.lol/x", false),
+        ("ws://nos.lol:7777", "wss://nos.lol/x", false),
+        ("wss://nos.lol", "wss://www.nos.lol/x", false),
+        ("ws://[2606:4700::1]", "ws://[2606:4700::1]:7777", true),
+        ("ws://relay.i2p", "wss://relay.i2p", true),
+        ("wss://relay.i2p", "ws://relay.i2p", false),
+    ] {
+        let sql = "SELECT bigbrotr.is_better_url($1, $2)";
+        let row = client.query_one(sql, &[&url, &other]).await.expect("a verdict");
+        assert_eq!(row.get::<_, bool>(0), wanted, "{url} {other}");
+    }
+    let merges = "
+        SELECT bigbrotr.add_relay('wss://nos.lol:7777/x');
+        SELECT bigbrotr.add_candidates('{wss://nos.lol:7777/y,wss://nos.lol,wss://nos.lol/x}', 'event');
+        SELECT bigbrotr.merge_candidate('wss://nos.lol:7777/y', 'wss://nos.lol:7777/y', 1, 'same', '{}');
+        SELECT bigbrotr.merge_candidate('wss://nos.lol/x', 'wss://nos.lol/x', 1, 'same', '{}');
+        SELECT bigbrotr.merge_candidate('wss://nos.lol', 'wss://nos.lol', r.id, 'same', '{}') FROM bigbrotr.relay AS r WHERE r.url = 'wss://nos.lol/x'";
+    client.batch_execute(merges).await.expect("merged");
+    let aliases =
+        "SELECT a.url || ' ' || r.url FROM bigbrotr.relay_alias AS a JOIN bigbrotr.relay AS r ON r.id = a.relay_id";
+    let wanted = ["wss://nos.lol/x", "wss://nos.lol:7777/x", "wss://nos.lol:7777/y"];
+    assert_eq!(column(&client, aliases).await, wanted.map(|url| format!("{url} wss://nos.lol")).into());
+    assert!(column(&client, "SELECT url FROM bigbrotr.candidate").await.is_empty());
 }
 
 #[tokio::test]
@@ -181,6 +241,10 @@ async fn suspicion_falls_on_relays_of_the_same_host_and_the_oldest_of_the_domain
         .await
         .expect("an alias");
     assert_eq!(suspects("wss://www.nos.lol").await, [root, c]);
+    // An alias whose original has died is the one that is left.
+    client.batch_execute("UPDATE bigbrotr.relay SET state = 'dead' WHERE id = 1").await.expect("dead");
+    assert!(suspects("wss://www.nos.lol").await.contains(&b.to_owned()));
+    client.batch_execute("UPDATE bigbrotr.relay SET state = 'active' WHERE id = 1").await.expect("back");
     client.batch_execute("INSERT INTO bigbrotr.block VALUES ('wss://c.nos.lol%')").await.expect("blocked");
     assert_eq!(suspects("wss://www.nos.lol").await, [root, "wss://a.nos.lol/x/y"]);
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bigbrotr_core::{Config, Context, ServiceError, StoreError};
-use bigbrotr_models::{AddressPolicy, Network};
+use bigbrotr_models::{AddressPolicy, Network, without_nul};
 use bigbrotr_utils::{Dialer, DialerConfig, HttpRequest, USER_AGENT};
 use futures_util::StreamExt;
 
@@ -142,12 +142,11 @@ async fn fetch(context: &Context, dialer: &Dialer, url: &str, path: &str) -> Res
     if !(200..300).contains(&response.status) {
         return Err(format!("http: status {}", response.status));
     }
-    let encoding = response.headers.get("content-encoding").unwrap_or("identity").trim();
-    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
+    if let Some(encoding) = response.encoding {
         let encoding: String = encoding.chars().filter(|c| !c.is_control()).take(40).collect();
         return Err(format!("http: encoded as {encoding}, which was not asked for"));
     }
-    let document = document(response.body)?;
+    let document = document(&response.body)?;
     let values = context.store.call(VALUES, vec![document.into(), path.into()]).await.map_err(|error| match error {
         StoreError::Sql { message, .. } => format!("json: {message}"),
         other => other.to_string(),
@@ -160,11 +159,15 @@ async fn fetch(context: &Context, dialer: &Dialer, url: &str, path: &str) -> Res
     found.await.map_err(|error| error.to_string())
 }
 
-/// The body as a text that PostgreSQL can be given.
-fn document(body: Vec<u8>) -> Result<String, String> {
-    // JSON knows no U+0000, and a text of PostgreSQL cannot hold it.
-    let text = String::from_utf8(body).ok().filter(|text| !text.contains('\0')).ok_or("json: not UTF-8 text")?;
-    let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+/// The body as a text that PostgreSQL can be given. A description with a character that it cannot hold is no reason to lose the
+/// relays beside it.
+fn document(body: &[u8]) -> Result<String, String> {
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim_start_matches('\u{feff}');
+    // JSON knows no U+0000.
+    if text.contains('\0') {
+        return Err("json: binary".into());
+    }
     if text.trim_start().starts_with('<') {
         return Err("json: an HTML or XML page".into());
     }
@@ -182,7 +185,7 @@ fn document(body: Vec<u8>) -> Result<String, String> {
             return Err(format!("json: nested deeper than {MAX_DEPTH} levels"));
         }
     }
-    Ok(text)
+    Ok(without_nul(text).into_owned())
 }
 
 fn keys<'a>(texts: impl Iterator<Item = &'a str>, policy: AddressPolicy) -> Mentions {
@@ -198,6 +201,7 @@ fn keys<'a>(texts: impl Iterator<Item = &'a str>, policy: AddressPolicy) -> Ment
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -205,6 +209,15 @@ mod tests {
         let config = Config { networks: vec![Network::Tor, Network::Clearnet], ..Config::default() };
         assert_eq!(settings(&config).networks, [Network::Clearnet]);
         assert!(settings(&Config { networks: vec![Network::Tor], ..config }).networks.is_empty());
+    }
+
+    #[test]
+    fn characters_that_postgres_cannot_hold_cost_nothing_but_themselves() {
+        let body = b"\xef\xbb\xbf{\"a\":\"caf\xe9 \\u0000\\ud83d\",\"b\":\"wss://nos.lol\"}";
+        assert_eq!(document(body).unwrap(), "{\"a\":\"caf\u{fffd} \u{fffd}\u{fffd}\",\"b\":\"wss://nos.lol\"}");
+        for bad in [&b"[\0]"[..], b" <html>"] {
+            document(bad).unwrap_err();
+        }
     }
 
     #[test]

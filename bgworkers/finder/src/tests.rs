@@ -328,10 +328,6 @@ async fn hostile_apis_cost_a_time_limit_at_most() {
     .await;
     let zipped = api("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n[]".into(), now).await;
     let cut = api("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[\"wss://a.nos.lol\"".into(), now).await;
-    let binary = server(|mut stream| async move {
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\"\xff\"").await;
-    })
-    .await;
     let nul = api(http("200 OK", "[\"a\0b\"]"), now).await;
     let deep = api(http("200 OK", &"[".repeat(100_000)), now).await;
     let around = api("HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n".into(), now).await;
@@ -347,8 +343,7 @@ async fn hostile_apis_cost_a_time_limit_at_most() {
         (endless, "oversize: "),
         (zipped, "http: encoded as gzip, which was not asked for"),
         (cut, "tcp: connection lost"),
-        (binary, "json: not UTF-8 text"),
-        (nul, "json: not UTF-8 text"),
+        (nul, "json: binary"),
         (deep, "json: nested deeper than 32 levels"),
         (around, "http: HTTP: more than 3 redirects"),
         (away, "http: HTTP: redirect"),

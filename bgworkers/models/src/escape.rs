@@ -1,4 +1,7 @@
-//! JSON strings with the escapes of NIP-01, in the forms that serializers in the field give the remaining controls.
+//! JSON strings with the escapes of NIP-01, in the forms that serializers in the field give the remaining controls; and JSON
+//! texts without escapes that no UTF-8 text, or no text of PostgreSQL, can hold.
+
+use std::borrow::Cow;
 
 /// How U+0000–U+001F other than `\b \t \n \f \r`, and U+007F, are written. Everything else never differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +77,51 @@ pub(crate) fn push_string(out: &mut Vec<u8>, text: &str, controls: Controls) -> 
     differs
 }
 
+/// A JSON text with U+FFFD for each escape of a lone surrogate, which no Unicode text can hold: one bad string is no reason to
+/// do without the rest. What is no JSON stays none.
+pub fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
+    replace_escapes(json, |_| false)
+}
+
+/// [`without_lone_surrogates`], and with U+FFFD for `\u0000`, which `text` and `jsonb` refuse.
+pub fn without_nul(json: &str) -> Cow<'_, str> {
+    replace_escapes(json, |unit| unit == 0)
+}
+
+fn replace_escapes(json: &str, is_bad: impl Fn(u16) -> bool) -> Cow<'_, str> {
+    let mut out = String::new();
+    let (mut copied, mut at) = (0, 0);
+    while let Some(found) = json.get(at..).and_then(|rest| rest.find('\\')) {
+        let start = at + found;
+        // A backslash and the one character it is for: `\\u0000` is a backslash and five characters.
+        at = start + 1 + json.get(start + 1..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+        let Some(unit) = unit_at(json, start) else { continue };
+        at = start + 6;
+        let is_paired = matches!(unit, 0xd800..=0xdbff) && matches!(unit_at(json, at), Some(0xdc00..=0xdfff));
+        if is_paired {
+            at += 6;
+        } else if matches!(unit, 0xd800..=0xdfff) || is_bad(unit) {
+            out.push_str(json.get(copied..start).unwrap_or_default());
+            out.push('\u{FFFD}');
+            copied = at;
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(json);
+    }
+    out.push_str(json.get(copied..).unwrap_or_default());
+    Cow::Owned(out)
+}
+
+/// The UTF-16 unit of the escape `\uXXXX` that begins here.
+fn unit_at(json: &str, at: usize) -> Option<u16> {
+    let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
+    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    u16::from_str_radix(digits, 16).ok()
+}
+
 /// The text written by the functions that only ever append whole characters.
 pub(crate) fn into_string(out: Vec<u8>) -> String {
     debug_assert!(std::str::from_utf8(&out).is_ok());
@@ -88,6 +136,30 @@ mod tests {
         let mut out = Vec::new();
         let differs = push_string(&mut out, text, controls);
         (into_string(out), differs)
+    }
+
+    #[test]
+    fn escapes_that_no_text_can_hold_are_replaced_and_nothing_else_is() {
+        for (json, wanted) in [
+            (r#"{"a":"b\u0000c"}"#, "{\"a\":\"b\u{FFFD}c\"}"),
+            (r#""\\u0000""#, r#""\\u0000""#),
+            (r#""\\\u0000""#, "\"\\\\\u{FFFD}\""),
+            (r#""\ud800""#, "\"\u{FFFD}\""),
+            (r#""\uDC00x""#, "\"\u{FFFD}x\""),
+            (r#""\ud83d\ude00""#, r#""\ud83d\ude00""#),
+            (r#""\ud83d\ud83d\ude00""#, "\"\u{FFFD}\\ud83d\\ude00\""),
+            (r#""\ude00\ud83d""#, "\"\u{FFFD}\u{FFFD}\""),
+            (r#""\ud83d\\ude00""#, "\"\u{FFFD}\\\\ude00\""),
+            (r#""\u00e9\n\é""#, r#""\u00e9\n\é""#),
+            (r#""\u+041""#, r#""\u+041""#),
+            (r#""\ud8"#, r#""\ud8"#),
+            ("\"\\ué00\"", "\"\\ué00\""),
+            ("\\", "\\"),
+            ("", ""),
+        ] {
+            assert_eq!(without_nul(json), wanted, "{json}");
+        }
+        assert_eq!(without_lone_surrogates(r#""\u0000\ud800""#), "\"\\u0000\u{FFFD}\"");
     }
 
     #[test]

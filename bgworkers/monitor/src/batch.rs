@@ -116,7 +116,9 @@ impl Entry {
                 write = ms;
                 remark = [remark, said].into_iter().flatten().reduce(|first, second| format!("{first}; {second}"));
             }
-            bodies.extend(found.info.and_then(|info| info_call(relay_id, checked_at, info, refusals, &mut counts)));
+            bodies.extend(
+                found.info.into_iter().flat_map(|info| info_calls(relay_id, checked_at, info, refusals, &mut counts)),
+            );
             for fact in found.facts {
                 *counts.facts.entry(fact.kind).or_default() += 1;
                 bodies.push(metadata(relay_id, fact.kind, fact.id, fact.data, checked_at));
@@ -193,28 +195,36 @@ impl Entry {
     }
 }
 
+/// Why the bytes of a document that is stored are kept as well.
+const NOT_UTF8: &str = "nip11_not_utf8";
+
 fn metadata(relay_id: i32, kind: &str, id: [u8; 32], data: String, seen_at: f64) -> Call {
     let id = Value::Bytea(Some(id.to_vec()));
     Call::new(METADATA, vec![Value::from(relay_id), Value::from(kind), id, Value::from(data), Value::from(seen_at)])
 }
 
-/// The call for a NIP-11 document, or for a body that is none.
-fn info_call(relay_id: i32, seen_at: f64, info: Info, refusals: &mut Refusals, counts: &mut Report) -> Option<Call> {
-    match info {
-        Info::Body(Body::Document { id, data }, _) => {
+/// The calls for a NIP-11 document, and for a body that is none or had to be mended.
+fn info_calls(relay_id: i32, seen_at: f64, info: Info, refusals: &mut Refusals, counts: &mut Report) -> Vec<Call> {
+    let mut calls = Vec::new();
+    let (reason, raw) = match info {
+        Info::Body(Body::Document { id, data }, raw) => {
             counts.documents = 1;
-            Some(metadata(relay_id, "nip11_info", id, data, seen_at))
+            calls.push(metadata(relay_id, "nip11_info", id, data, seen_at));
+            ((!raw.is_empty()).then_some(NOT_UTF8), raw)
         }
-        Info::Body(Body::Refused(reason), raw) if may_quarantine(relay_id, refusals) => {
-            counts.quarantined = 1;
-            let raw = Value::Bytea(Some(raw));
-            Some(Call::new(QUARANTINE, vec![Value::from(relay_id), Value::from(reason), raw]))
-        }
-        _ => {
-            counts.no_document = 1;
-            None
-        }
+        Info::Body(Body::Refused(reason), raw) => (Some(reason), raw),
+        _ => (None, Vec::new()),
+    };
+    if let Some(reason) = reason
+        && may_quarantine(relay_id, refusals)
+    {
+        counts.quarantined = 1;
+        calls.push(Call::new(QUARANTINE, vec![Value::from(relay_id), Value::from(reason), Value::Bytea(Some(raw))]));
     }
+    if calls.is_empty() {
+        counts.no_document = 1;
+    }
+    calls
 }
 
 /// Milliseconds, or what to say of an event that was not taken. Where a relay's document forbids writing there is nothing to say: it says so itself.

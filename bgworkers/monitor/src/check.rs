@@ -45,7 +45,7 @@ pub struct Found {
 /// How the NIP-11 document was answered.
 #[derive(Debug)]
 pub enum Info {
-    /// The body of an answer with status 200, and the body itself where it goes to quarantine.
+    /// What the body of an answer with status 200 is, and its bytes where they go to quarantine: it is no document, or not quite (not UTF-8).
     Body(Body, Vec<u8>),
     /// Another status.
     Status(u16),
@@ -225,8 +225,9 @@ async fn info(url: &RelayUrl, settings: &Settings) -> Info {
     match settings.dialer.http_get(&request).await {
         Err(error) => Info::Failed(Failure::from(&error)),
         Ok(response) if response.status != 200 => Info::Status(response.status),
-        Ok(response) => match document::read_encoded(&response.body, response.headers.get("content-encoding")) {
+        Ok(response) => match document::read_encoded(&response.body, response.encoding.as_deref()) {
             refused @ Body::Refused(_) => Info::Body(refused, response.body),
+            body if std::str::from_utf8(&response.body).is_err() => Info::Body(body, response.body),
             body => Info::Body(body, Vec::new()),
         },
     }

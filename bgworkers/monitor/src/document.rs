@@ -1,6 +1,6 @@
 //! NIP-11: from the body of an answer to a document that can be stored. Tolerant: the body counts, not its content type; no field is looked at.
 
-use bigbrotr_models::Document;
+use bigbrotr_models::{Document, without_lone_surrogates, without_nul};
 
 /// Largest body taken.
 pub const MAX_BODY: usize = 256 << 10;
@@ -20,7 +20,8 @@ const COMPRESSED: &str = "nip11_compressed";
 /// What a body is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Body {
-    /// A document: its address, over the exact canonical form, and the form `jsonb` can hold.
+    /// A document: its address, over the exact canonical form (with U+FFFD for lone surrogates, which no UTF-8 can hold), and the
+    /// form `jsonb` can hold.
     Document {
         /// SHA-256 of the canonical JSON.
         id: [u8; 32],
@@ -41,7 +42,8 @@ pub fn read(body: &[u8]) -> Body {
     if is_compressed(body) {
         return Body::Refused(COMPRESSED);
     }
-    let Ok(text) = std::str::from_utf8(body) else { return Body::Refused("nip11_not_json") };
+    // A description in Latin-1 is one bad member, and no reason to do without the others.
+    let text = String::from_utf8_lossy(body);
     // C programs count the end of their strings in.
     let text = text.trim_start_matches('\u{FEFF}').trim_matches(['\0', ' ', '\t', '\r', '\n']);
     if text.is_empty() {
@@ -53,8 +55,8 @@ pub fn read(body: &[u8]) -> Body {
     if !is_modest(text) {
         return Body::Refused("nip11_excessive");
     }
-    match Document::from_json(text) {
-        Ok(document) => Body::Document { id: *document.id(), data: without_nul(document.json()) },
+    match Document::from_json(&without_lone_surrogates(text)) {
+        Ok(document) => Body::Document { id: *document.id(), data: without_nul(document.json()).into_owned() },
         Err(_) => Body::Refused("nip11_not_json"),
     }
 }
@@ -115,28 +117,6 @@ fn is_modest(text: &str) -> bool {
     true
 }
 
-/// Canonical JSON with U+FFFD for `\u0000`, which `jsonb` refuses.
-fn without_nul(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    let mut rest = json;
-    while let Some(at) = rest.find('\\') {
-        let (before, escape) = rest.split_at(at);
-        out.push_str(before);
-        if let Some(after) = escape.strip_prefix("\\u0000") {
-            out.push('\u{FFFD}');
-            rest = after;
-        } else {
-            // A backslash and the one character it is for: `\\u0000` is a backslash and five characters.
-            let end = escape.char_indices().nth(2).map_or(escape.len(), |(end, _)| end);
-            let (pair, after) = escape.split_at(end);
-            out.push_str(pair);
-            rest = after;
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,14 +157,18 @@ mod tests {
             b"{",
             b"{\"a\":1}}",
             b"{'a':1}",
-            b"{\"a\":\"\xFF\"}",
-            b"{\"a\":\"\\ud800\"}",
         ] {
             assert_eq!(read(body), Body::Refused("nip11_not_json"), "{}", String::from_utf8_lossy(body));
         }
         for body in [&b""[..], b" \r\n", b"\xEF\xBB\xBF", b"\xEF\xBB\xBF\n"] {
             assert_eq!(read(body), Body::Empty);
         }
+    }
+
+    #[test]
+    fn half_a_character_costs_nothing_but_itself() {
+        assert_eq!(data(b"{\"a\":\"caf\xe9\"}"), "{\"a\":\"caf\u{FFFD}\"}");
+        assert_eq!(data(br#"{"name":"a\ud83d","x":"\ud83d\ude00"}"#), "{\"name\":\"a\u{FFFD}\",\"x\":\"😀\"}");
     }
 
     #[test]

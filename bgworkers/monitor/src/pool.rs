@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bigbrotr_core::{Context, StoreError, Value};
-use bigbrotr_models::RelayUrl;
+use bigbrotr_models::{Network, RelayUrl};
 use bigbrotr_utils::HostLimits;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
@@ -20,6 +20,8 @@ use crate::settings::Settings;
 const LEASE_S: i32 = 600;
 /// Checks of one host that may wait at a time; more are put off, so that a busy host does not fill the pool.
 const PER_HOST: usize = 8;
+/// Seconds until a relay of an overlay that has as many checks as it may is claimed again.
+const FULL_OVERLAY_S: i32 = 15;
 /// Outcomes written in one transaction.
 const BATCH: usize = 64;
 /// Bytes of documents that make a batch full.
@@ -35,6 +37,7 @@ const DEFER: &str = "SELECT bigbrotr.defer_checks($1, $2)";
 struct UnderWay {
     relay_id: i32,
     host: String,
+    network: Network,
 }
 
 /// The pool.
@@ -44,6 +47,8 @@ pub struct Pool {
     under_way: HashMap<Id, UnderWay>,
     relays: HashSet<i32>,
     hosts: HashMap<String, usize>,
+    /// Of the overlays, whose connections are few.
+    networks: HashMap<Network, usize>,
     limits: HostLimits,
     batch: Batch,
     batch_since: Option<Instant>,
@@ -98,6 +103,8 @@ impl Pool {
                 continue;
             }
             match RelayUrl::from_key(key).or_else(|_| RelayUrl::parse(key, settings.address_policy)) {
+                // Not in a slot, nor in the way of one: a proxy that hangs must not cost the clearnet its checks.
+                Ok(url) if self.is_full(url.network(), settings) => self.deferred.push((relay_id, FULL_OVERLAY_S)),
                 Ok(url) => self.start(relay_id, host, url, settings, context),
                 Err(error) => self.keep(unusable(relay_id, &format!("no relay URL: {error}"), settings)),
             }
@@ -105,10 +112,18 @@ impl Pool {
         Ok(rows.len() >= room)
     }
 
+    fn is_full(&self, network: Network, settings: &Settings) -> bool {
+        self.networks.get(&network).is_some_and(|checks| *checks >= settings.overlay_checks)
+    }
+
     fn start(&mut self, relay_id: i32, host: &str, url: RelayUrl, settings: &Arc<Settings>, context: &Context) {
+        let network = url.network();
+        if network != Network::Clearnet {
+            *self.networks.entry(network).or_default() += 1;
+        }
         let (settings, limits, memory) = (settings.clone(), self.limits.clone(), context.memory.clone());
         let task = self.tasks.spawn(async move { check::check(relay_id, url, &settings, &limits, &memory).await });
-        self.under_way.insert(task.id(), UnderWay { relay_id, host: host.to_owned() });
+        self.under_way.insert(task.id(), UnderWay { relay_id, host: host.to_owned(), network });
         self.relays.insert(relay_id);
         *self.hosts.entry(host.to_owned()).or_default() += 1;
     }
@@ -133,13 +148,16 @@ impl Pool {
             Ok((id, outcome)) => (id, Ok(outcome)),
             Err(error) => (error.id(), Err(error)),
         };
-        let Some(UnderWay { relay_id, host }) = self.under_way.remove(&id) else { return };
+        let Some(UnderWay { relay_id, host, network }) = self.under_way.remove(&id) else { return };
         self.relays.remove(&relay_id);
         if let Some(checks) = self.hosts.get_mut(&host) {
             *checks = checks.saturating_sub(1);
             if *checks == 0 {
                 self.hosts.remove(&host);
             }
+        }
+        if let Some(checks) = self.networks.get_mut(&network) {
+            *checks = checks.saturating_sub(1);
         }
         match outcome {
             Ok(outcome) if outcome.found.is_none() => {

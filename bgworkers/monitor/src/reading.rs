@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bigbrotr_core::memory::MemoryBudget;
 use bigbrotr_models::RelayUrl;
-use bigbrotr_nips::nip01::{ClientMessage, RelayMessage};
+use bigbrotr_nips::nip01::{ClientMessage, NoticeClass, RelayMessage};
 use bigbrotr_utils::{Connection, DialError, Dialer, Frame, Headers, TlsFailure, TlsInfo, Trace};
 use tokio::time::{Instant, timeout};
 
@@ -114,9 +114,19 @@ async fn attempt(dialer: &Dialer, url: &RelayUrl, wanted: Wanted, limit: Duratio
     // Unguessable: an answer with it can only be one to our question.
     let sub = format!("{:032x}", rand::random::<u128>());
     let asked = Instant::now();
-    let answer = timeout(limit, ask(&mut connection, &sub, memory, &mut reading.remark)).await;
+    let mut said = Said::default();
+    let answer = timeout(limit, ask(&mut connection, &sub, memory, &mut said)).await;
+    let answer = answer.unwrap_or_else(|_| {
+        // It may have answered, and nobody read.
+        if memory.is_tight() {
+            return Err(Failure::new("busy", "no memory to read its answer with"));
+        }
+        let words = said.remark.as_ref().map(|words| format!("; {words}")).unwrap_or_default();
+        Err(Failure::new("silence", format!("no answer to a REQ within {} ms{words}", limit.as_millis())))
+    });
     match answer {
-        Ok(Ok(())) => {
+        Ok(()) => {
+            reading.remark = said.remark;
             reading.read_ms = Some(millis(asked.elapsed()));
             if wanted.stay {
                 // What is new from now on is not for us; a relay that is gone by now is found out by whoever writes.
@@ -124,28 +134,27 @@ async fn attempt(dialer: &Dialer, url: &RelayUrl, wanted: Wanted, limit: Duratio
             }
             measured.connection = Some(connection);
         }
-        // It speaks Nostr and will not serve us: a NOTICE or AUTH in place of an answer.
-        Ok(Err(_)) | Err(_) if reading.remark.is_some() => {}
-        Ok(Err(failure)) => reading.failure = Some(failure),
-        // It may have answered, and nobody read.
-        Err(_) if memory.is_tight() => {
-            reading.failure = Some(Failure::new("busy", "no memory to read its answer with"));
+        // It speaks Nostr and will not serve us: it said why in place of an answer, and nothing more or goodbye.
+        Err(failure) if said.is_refusal && matches!(failure.class, "silence" | "ws" | "tcp") => {
+            reading.remark = said.remark;
         }
-        Err(_) => {
-            let text = format!("no answer to a REQ within {} ms", limit.as_millis());
-            reading.failure = Some(Failure::new("silence", text));
-        }
+        Err(failure) => reading.failure = Some(failure),
     }
     measured
 }
 
-/// Resolves at the first EVENT, EOSE or CLOSED of our subscription. `remark` is what else the relay had to say.
-async fn ask(
-    connection: &mut Connection,
-    sub: &str,
-    memory: &MemoryBudget,
-    remark: &mut Option<String>,
-) -> Result<(), Failure> {
+/// What a relay had to say besides an answer.
+#[derive(Debug, Default)]
+struct Said {
+    /// The last of it.
+    remark: Option<String>,
+    /// A NIP-42 challenge, or a NOTICE that seems to say that we are not welcome, too fast or too many: in place of the `CLOSED` that
+    /// NIP-01 has for it. Other notices, which any server may send, are no answer.
+    is_refusal: bool,
+}
+
+/// Resolves at the first EVENT, EOSE or CLOSED of our subscription.
+async fn ask(connection: &mut Connection, sub: &str, memory: &MemoryBudget, said: &mut Said) -> Result<(), Failure> {
     let request = ClientMessage::Req { sub, filter: FILTER }.to_json();
     connection.send_text(request).await.map_err(|error| Failure::from(&error))?;
     for _ in 0..MAX_FRAMES {
@@ -161,16 +170,26 @@ async fn ask(
         match RelayMessage::parse(&text) {
             Ok(RelayMessage::Event { sub: theirs, .. } | RelayMessage::Eose { sub: theirs, .. }) if theirs == sub => {
                 // What it said before did not keep it from answering.
-                *remark = None;
+                said.remark = None;
                 return Ok(());
             }
             Ok(RelayMessage::Closed { sub: theirs, message }) if theirs == sub => {
-                *remark = Some(clean(&format!("CLOSED {message}")));
+                said.remark = Some(clean(&format!("CLOSED {message}")));
                 return Ok(());
             }
-            Ok(RelayMessage::Notice { message }) => *remark = Some(clean(&format!("NOTICE {message}"))),
-            Ok(RelayMessage::Auth { .. }) => {
-                remark.get_or_insert_with(|| "AUTH asked for".to_owned());
+            Ok(RelayMessage::Notice { message }) => {
+                said.remark = Some(clean(&format!("NOTICE {message}")));
+                said.is_refusal |= matches!(
+                    NoticeClass::parse(&message),
+                    NoticeClass::AuthRequired
+                        | NoticeClass::Restricted
+                        | NoticeClass::RateLimited
+                        | NoticeClass::Subscription
+                );
+            }
+            Ok(RelayMessage::Auth { challenge }) if !challenge.is_empty() => {
+                said.remark.get_or_insert_with(|| "AUTH asked for".to_owned());
+                said.is_refusal = true;
             }
             Ok(_) | Err(_) => {}
         }

@@ -30,6 +30,8 @@ pub struct Settings {
     pub slots: Arc<Semaphore>,
     /// `monitor_concurrency`.
     pub concurrency: usize,
+    /// Relays of one overlay checked at a time: each may take two of its connections.
+    pub overlay_checks: usize,
     /// Age at which a relay is checked again, seconds.
     pub interval_s: i32,
     /// Networks that can be dialed: an overlay without a proxy would make all its relays look dead.
@@ -60,7 +62,8 @@ pub fn dialer_config(config: &Config) -> DialerConfig {
         user_agent: config.user_agent.clone().unwrap_or_else(|| USER_AGENT.to_owned()),
         overlay_connect_timeout: config.overlay_connect_timeout,
         overlay_request_timeout: config.overlay_request_timeout,
-        overlay_concurrency: config.overlay_concurrency,
+        // The document is fetched beside an open WebSocket.
+        overlay_concurrency: config.overlay_concurrency.max(2),
         connect_timeout: config.connect_timeout,
         request_timeout: config.request_timeout,
         idle_timeout: config.idle_timeout,
@@ -105,6 +108,7 @@ impl Settings {
             large_permits: Semaphore::new(LARGE_AT_A_TIME),
             slots: Arc::new(Semaphore::new(concurrency)),
             concurrency,
+            overlay_checks: (config.overlay_concurrency / 2).clamp(1, concurrency.div_ceil(2)),
             interval_s: i32::try_from(config.monitor_interval.as_secs()).unwrap_or(i32::MAX).max(1),
             networks,
             address_policy: config.address_policy,

@@ -1,6 +1,6 @@
 //! Why a connection or a request failed, for counters (`class`) and for people (`Display`).
 
-use crate::tls::TlsFailure;
+use crate::tls::{TlsFailure, TlsFailureKind};
 use bigbrotr_models::{AddressRejection, Network};
 use rustls::Error as RustlsError;
 use std::{fmt, io, net::IpAddr, time::Duration};
@@ -145,7 +145,7 @@ pub enum DialError {
 }
 
 impl DialError {
-    /// The class stored as `error_class`: one of dns, tcp, tls, http, ws, protocol, timeout, refused_address, proxy, network_off, oversize, idle, busy.
+    /// The class stored as `error_class`: one of dns, tcp, tls, http, ws, protocol, timeout, refused_address, proxy, network_off, no_roots, oversize, idle, busy.
     pub fn class(&self) -> &'static str {
         match self {
             Self::NameNotFound(_) | Self::Dns(_) => "dns",
@@ -154,6 +154,7 @@ impl DialError {
             Self::NetworkOff(_) => "network_off",
             Self::Proxy(_) => "proxy",
             Self::Tcp(_) | Self::Disconnected => "tcp",
+            Self::Tls(failure) if failure.kind == TlsFailureKind::NoRoots => "no_roots",
             Self::Tls(_) => "tls",
             Self::HttpStatus { .. } | Self::Http(_) | Self::TooManyRedirects(_) | Self::RedirectRefused(_) => "http",
             Self::Upgrade(_) => "ws",
@@ -164,10 +165,14 @@ impl DialError {
         }
     }
 
-    /// Whether the fault is on our side (a proxy of ours is down, a network is off, too many connections of ours, no descriptor left): nothing that
-    /// counts against the relay.
+    /// Whether the fault is on our side (a proxy of ours is down, a network is off, too many connections of ours, no descriptor left, no roots of
+    /// trust): nothing that counts against the relay.
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Proxy(_) | Self::NetworkOff(_) | Self::Busy(_) | Self::NoDescriptor)
+        match self {
+            Self::Proxy(_) | Self::NetworkOff(_) | Self::Busy(_) | Self::NoDescriptor => true,
+            Self::Tls(failure) => failure.kind == TlsFailureKind::NoRoots,
+            _ => false,
+        }
     }
 
     /// An I/O error while a socket was opened: ours where this machine has none to give, else what `otherwise` says.

@@ -5,6 +5,7 @@ use crate::{
     endpoint::{Endpoint, EndpointHost, network_of},
     error::{DialError, Stage, clip},
     headers::{Headers, MAX_HEADERS},
+    inflate::inflate,
 };
 use bigbrotr_models::{AddressPolicy, Network, RelayUrl};
 use http_body_util::{BodyExt, Empty};
@@ -60,8 +61,10 @@ pub struct HttpResponse {
     pub status: u16,
     /// Headers.
     pub headers: Headers,
-    /// The body, at most `max_bytes`, as sent: nothing is decompressed, as nothing compressed is asked for.
+    /// The body, at most `max_bytes`. Nothing compressed is asked for; where it is sent all the same, this is what it unpacks to.
     pub body: Vec<u8>,
+    /// The `Content-Encoding`, in lower case, that could not be undone; `None`: the body is what was meant.
+    pub encoding: Option<String>,
     /// The URL that answered, after redirects.
     pub final_url: String,
     /// The checked address that answered; `None` in an overlay.
@@ -139,10 +142,12 @@ async fn talk(
             return Ok(Answer::Redirect(location.to_owned()));
         }
         let body = read_body(body, max_bytes).await?;
+        let (body, encoding) = inflate(body, headers.get("content-encoding"), max_bytes)?;
         Ok(Answer::Response(HttpResponse {
             status,
             headers,
             body,
+            encoding,
             final_url: endpoint.http_url(),
             address: dialed.address,
         }))

@@ -1,9 +1,11 @@
 //! The addresses of names, and a memory of them that a stranger's zone cannot fill: the resolver's own would keep whole
 //! answers, and one answer may hold thousands of records.
 
-use crate::error::{DialError, clip};
+use crate::{
+    error::{DialError, clip},
+    overlay_guard::GuardedResolver,
+};
 use hickory_resolver::{
-    TokioResolver,
     net::{DnsError, NetError},
     proto::{
         op::ResponseCode,
@@ -41,7 +43,7 @@ impl Names {
     /// The addresses of `name`, asked for as `query`; at least one. The caller limits the time.
     pub(crate) async fn addresses(
         &self,
-        dns: &TokioResolver,
+        dns: &GuardedResolver,
         name: &str,
         query: &str,
     ) -> Result<Vec<IpAddr>, DialError> {
@@ -80,7 +82,7 @@ impl Names {
 }
 
 /// Both families at once. What one of them has is enough; that there is nothing, both must say.
-async fn look_up(dns: &TokioResolver, query: &str) -> Result<(Vec<IpAddr>, Duration), DialError> {
+async fn look_up(dns: &GuardedResolver, query: &str) -> Result<(Vec<IpAddr>, Duration), DialError> {
     let mut v4 = std::pin::pin!(family(dns, query, RecordType::A));
     let mut v6 = std::pin::pin!(family(dns, query, RecordType::AAAA));
     let (v4, v6) = tokio::select! {
@@ -117,7 +119,7 @@ fn has_some(found: &Family) -> bool {
     found.as_ref().is_ok_and(|(addresses, _)| !addresses.is_empty())
 }
 
-async fn family(dns: &TokioResolver, query: &str, kind: RecordType) -> Family {
+async fn family(dns: &GuardedResolver, query: &str, kind: RecordType) -> Family {
     match dns.lookup(query, kind).await {
         Ok(found) => {
             let addresses = found.answers().iter().filter_map(|record| match &record.data {

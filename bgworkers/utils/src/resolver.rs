@@ -4,13 +4,13 @@ use crate::{
     endpoint::{EndpointHost, is_private_name, network_of},
     error::{DialError, clip},
     names::Names,
+    overlay_guard::{GuardedProvider, GuardedResolver},
     own_addresses::OwnAddresses,
 };
 use bigbrotr_models::{AddressPolicy, AddressRejection, Network};
 use hickory_resolver::{
-    ResolverBuilder, TokioResolver,
+    ResolverBuilder,
     config::{ConnectionConfig, NameServerConfig, ResolverConfig},
-    net::runtime::TokioRuntimeProvider,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -23,7 +23,7 @@ pub(crate) type AddressCheck = fn(IpAddr, AddressPolicy) -> Result<(), AddressRe
 /// choice, to refuse a host because of one bad address, would cost relays with a stray private or placeholder AAAA record, and gain nothing: only
 /// checked addresses are ever connected to, and nothing is resolved twice, so an answer that changes between check and connection has no effect.)
 pub(crate) struct Resolver {
-    dns: Result<TokioResolver, String>,
+    dns: Result<GuardedResolver, String>,
     names: Names,
     policy: AddressPolicy,
     check: AddressCheck,
@@ -45,12 +45,12 @@ impl Resolver {
             NameServerConfig::new(address.ip(), true, connections)
         };
         let config = ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(server).collect());
-        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let builder = GuardedResolver::builder_with_config(config, GuardedProvider::default());
         Self { dns: finish(builder), names: Names::default(), policy, check, own: OwnAddresses::of_system() }
     }
 
     /// For look-ups of other records.
-    pub(crate) fn dns(&self) -> Result<&TokioResolver, DialError> {
+    pub(crate) fn dns(&self) -> Result<&GuardedResolver, DialError> {
         self.dns.as_ref().map_err(|error| DialError::Dns(error.clone()))
     }
 
@@ -124,10 +124,10 @@ pub(crate) fn is_localhost(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 
-type Builder = ResolverBuilder<TokioRuntimeProvider>;
+type Builder = ResolverBuilder<GuardedProvider>;
 
 fn builder() -> Result<Builder, String> {
-    TokioResolver::builder_tokio().or_else(|error| {
+    GuardedResolver::builder(GuardedProvider::default()).or_else(|error| {
         // One odd line, such as a search domain that is no name, fails the whole file there; the name servers alone are enough for us.
         let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let servers: Vec<_> = name_servers(&text).into_iter().map(NameServerConfig::udp_and_tcp).collect();
@@ -135,11 +135,11 @@ fn builder() -> Result<Builder, String> {
             return Err(format!("no usable /etc/resolv.conf: {error}"));
         }
         let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-        Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
+        Ok(GuardedResolver::builder_with_config(config, GuardedProvider::default()))
     })
 }
 
-fn finish(mut builder: Builder) -> Result<TokioResolver, String> {
+fn finish(mut builder: Builder) -> Result<GuardedResolver, String> {
     // It would count entries, not bytes, and keep a stranger's answers whole; see [`Names`].
     builder.options_mut().cache_size = 0;
     builder.build().map_err(|error| error.to_string())

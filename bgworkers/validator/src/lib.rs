@@ -162,7 +162,7 @@ impl<'a> Cycle<'a> {
                 finished = self.pool.finished(BATCH), if self.pool.running() > 0 || self.pool.has_put_off() => {
                     let before = self.tally.tried;
                     let in_doubt = queue::write(self.context, finished, &mut self.tally).await?;
-                    self.pool.push(in_doubt);
+                    self.pool.push_in_doubt(in_doubt);
                     self.context.progress.add_items(self.tally.tried - before);
                 }
                 // Memory may have become free, candidates may have come in.

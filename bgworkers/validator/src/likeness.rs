@@ -4,9 +4,10 @@
 //! may share document, software and addresses, and relays that mirror each other share events. An empty relay, one that
 //! wants authentication, one that does not answer: no evidence.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bigbrotr_core::memory::MemoryBudget;
+use bigbrotr_models::relay_url::Host;
 use bigbrotr_models::{Event, Network, RelayUrl, hex};
 use bigbrotr_nips::nip01::{ClientMessage, RelayMessage};
 use bigbrotr_utils::{Connection, DialError, Dialer, Frame, HttpRequest};
@@ -28,7 +29,8 @@ const MAX_EVENTS: usize = 50;
 /// Messages and bytes read.
 const MAX_MESSAGES: usize = 200;
 const MAX_BYTES: usize = 1 << 20;
-/// Equal events that count, on the same host and on another one. A welcome note is not enough.
+/// Equal events that count, on the same host and on another one. A welcome note is not enough, but where a relay shows a key of its own
+/// (`self`) on the same host and port.
 const SAME_HOST_EVENTS: usize = 3;
 const OTHER_HOST_EVENTS: usize = 5;
 
@@ -39,6 +41,8 @@ struct Info {
     digest: [u8; 32],
     /// `self` or `pubkey`, hex.
     operator: Option<String>,
+    /// It is `self`, which names this relay and no other.
+    is_own_key: bool,
 }
 
 /// What a URL serves.
@@ -55,7 +59,9 @@ struct Likeness {
 enum Closeness {
     /// They differ in nothing but the scheme, both at its usual port.
     Scheme,
-    /// Another path or port.
+    /// Another path.
+    Path,
+    /// Another port.
     Host,
     /// Another host.
     Domain,
@@ -63,21 +69,31 @@ enum Closeness {
 
 fn closeness(a: &RelayUrl, b: &RelayUrl) -> Closeness {
     let rest = |url: &RelayUrl| url.as_str().split_once("://").map(|(_, rest)| rest.to_owned());
-    match a.host() == b.host() {
+    // The names of this machine lead to one host.
+    match a.host() == b.host() || is_this_machine(a) && is_this_machine(b) {
         true if rest(a) == rest(b) => Closeness::Scheme,
+        true if a.port() == b.port() => Closeness::Path,
         true => Closeness::Host,
         false => Closeness::Domain,
     }
 }
 
-/// Equal newest events that prove it, if the documents are equal (and whether there are any).
-fn events_needed(closeness: Closeness, has_document: bool) -> Option<usize> {
-    match (closeness, has_document) {
-        (Closeness::Scheme, true) => Some(0),
-        (Closeness::Host, true) => Some(SAME_HOST_EVENTS),
-        (Closeness::Domain, true) => Some(OTHER_HOST_EVENTS),
-        (Closeness::Scheme | Closeness::Host, false) => Some(NEWEST),
-        (Closeness::Domain, false) => None,
+fn is_this_machine(url: &RelayUrl) -> bool {
+    match url.host() {
+        Host::Name(name) => name == "localhost",
+        Host::Ip(ip) => ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST,
+    }
+}
+
+/// Equal newest events that prove it, if the documents are equal (and there are any).
+fn events_needed(closeness: Closeness, info: Option<&Info>) -> Option<usize> {
+    match (closeness, info) {
+        (Closeness::Scheme, Some(_)) => Some(0),
+        (Closeness::Path, Some(info)) if info.is_own_key => Some(0),
+        (Closeness::Path | Closeness::Host, Some(_)) => Some(SAME_HOST_EVENTS),
+        (Closeness::Domain, Some(_)) => Some(OTHER_HOST_EVENTS),
+        (Closeness::Scheme | Closeness::Path | Closeness::Host, None) => Some(NEWEST),
+        (Closeness::Domain, None) => None,
     }
 }
 
@@ -123,17 +139,28 @@ impl<'a> Comparison<'a> {
         let closeness = closeness(self.url, other);
         if !self.has_newest {
             self.own.newest = newest(self.dialer, self.url, self.until, self.memory).await?;
+            // Few events and young ones: where little happens, nothing will while two are asked.
+            if self.own.newest.as_ref().is_some_and(|ids| ids.len() < OTHER_HOST_EVENTS) {
+                let all = newest(self.dialer, self.url, self.until + SETTLED, self.memory).await?;
+                if all.as_ref().map(Vec::len) > self.own.newest.as_ref().map(Vec::len) {
+                    (self.own.newest, self.until) = (all, self.until + SETTLED);
+                }
+            }
             self.has_newest = true;
         }
-        let own_events = self.own.newest.as_ref().map_or(0, Vec::len);
-        if events_needed(closeness, true).is_none_or(|needed| own_events < needed) {
+        // No whole answer proves nothing.
+        let Some(own_events) = self.own.newest.as_ref().map(Vec::len).or((closeness == Closeness::Scheme).then_some(0))
+        else {
+            return Ok(None);
+        };
+        if closeness == Closeness::Domain && own_events < OTHER_HOST_EVENTS {
             return Ok(None);
         }
         if !self.has_info {
             self.own.info = document(self.dialer, self.url).await?;
             self.has_info = true;
         }
-        if events_needed(closeness, self.own.info.is_some()).is_none_or(|needed| own_events < needed) {
+        if events_needed(closeness, self.own.info.as_ref()).is_none_or(|needed| own_events < needed) {
             return Ok(None);
         }
         let mut theirs = Likeness { info: document(self.dialer, other).await?, ..Likeness::default() };
@@ -147,7 +174,7 @@ impl<'a> Comparison<'a> {
             }
             theirs.addresses = addresses(self.dialer, other).await?;
         }
-        if own_events > 0 {
+        if self.own.newest.is_some() {
             theirs.newest = newest(self.dialer, other, self.until, self.memory).await?;
         }
         Ok(judge(closeness, &self.own, &theirs, self.until).map(|mut evidence| {
@@ -162,16 +189,16 @@ fn judge(closeness: Closeness, own: &Likeness, theirs: &Likeness, until: i64) ->
         return None;
     }
     let events = own.newest.as_deref().unwrap_or_default();
-    if events.len() < events_needed(closeness, own.info.is_some())? {
+    if events.len() < events_needed(closeness, own.info.as_ref())? {
         return None;
     }
-    // Where events are no part of the proof, other ones disprove it still.
-    if !events.is_empty() && theirs.newest.as_deref() != Some(events) {
+    // Where events are no part of the proof, other ones disprove it still, and so does not to show any.
+    if own.newest != theirs.newest && (closeness != Closeness::Scheme || !events.is_empty()) {
         return None;
     }
     let operator = own.info.as_ref().and_then(|info| info.operator.as_deref());
     if closeness == Closeness::Domain
-        && (operator.is_none() || own.addresses.is_empty() || own.addresses != theirs.addresses)
+        && (operator.is_none() || !own.addresses.iter().any(|ip| theirs.addresses.contains(ip)))
     {
         return None;
     }
@@ -181,7 +208,7 @@ fn judge(closeness: Closeness, own: &Likeness, theirs: &Likeness, until: i64) ->
         n => format!("{document}, same {n} newest events"),
     };
     if closeness == Closeness::Domain {
-        reason.push_str(", same operator and addresses");
+        reason.push_str(", same operator and address");
     }
     let ids: Vec<String> = events.iter().map(|id| hex::encode(id)).collect();
     let mut json = json!({ "newest": ids, "until": until });
@@ -215,8 +242,9 @@ fn theirs<T>(outcome: Result<T, DialError>) -> Result<Option<T>, Ours> {
 fn read_document(body: &[u8]) -> Option<Info> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
     let key = |name: &str| object.get(name)?.as_str().filter(|text| hex::decode::<32>(text).is_some());
-    let operator = key("self").or_else(|| key("pubkey")).map(str::to_owned);
-    Some(Info { digest: Sha256::digest(body).into(), operator })
+    let own = key("self");
+    let operator = own.or_else(|| key("pubkey")).map(str::to_owned);
+    Some(Info { digest: Sha256::digest(body).into(), operator, is_own_key: own.is_some() })
 }
 
 async fn addresses(dialer: &Dialer, url: &RelayUrl) -> Result<Vec<IpAddr>, Ours> {
@@ -293,7 +321,7 @@ mod tests {
     fn likeness(info: Option<u8>, events: std::ops::Range<u8>) -> Likeness {
         let operator = Some("ab".repeat(32));
         Likeness {
-            info: info.map(|byte| Info { digest: [byte; 32], operator }),
+            info: info.map(|byte| Info { digest: [byte; 32], operator, is_own_key: false }),
             newest: Some(events.map(|byte| [byte; 32]).collect()),
             addresses: vec!["9.9.9.9".parse().unwrap()],
         }
@@ -303,7 +331,10 @@ mod tests {
     fn how_close_two_urls_are_is_read_from_them() {
         for (a, b, wanted) in [
             ("ws://nos.lol/a", "wss://nos.lol/a", Closeness::Scheme),
-            ("wss://nos.lol/a", "wss://nos.lol/b", Closeness::Host),
+            ("wss://nos.lol/a", "wss://nos.lol/b", Closeness::Path),
+            ("ws://127.0.0.1:7777", "ws://localhost:7777/a", Closeness::Path),
+            ("ws://[::1]:7777", "ws://localhost:7777", Closeness::Path),
+            ("ws://127.0.0.1:7777", "ws://127.0.0.2:7777", Closeness::Domain),
             ("ws://nos.lol:81", "wss://nos.lol", Closeness::Host),
             ("wss://www.nos.lol", "wss://nos.lol", Closeness::Domain),
         ] {
@@ -314,7 +345,7 @@ mod tests {
     #[test]
     fn one_relay_has_the_same_document_and_the_same_newest_events() {
         let own = likeness(Some(1), 0..10);
-        for closeness in [Closeness::Scheme, Closeness::Host, Closeness::Domain] {
+        for closeness in [Closeness::Scheme, Closeness::Path, Closeness::Host, Closeness::Domain] {
             assert!(judge(closeness, &own, &own, 5).is_some(), "{closeness:?}");
         }
         let evidence = judge(Closeness::Host, &likeness(Some(1), 0..3), &likeness(Some(1), 0..3), 5).unwrap();
@@ -350,6 +381,19 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_its_own_names_a_relay_also_where_it_holds_nothing() {
+        let mut own = likeness(Some(1), 0..0);
+        assert_eq!(judge(Closeness::Path, &own, &own, 5), None, "the key of an operator may stand in many documents");
+        own.info.as_mut().unwrap().is_own_key = true;
+        assert!(judge(Closeness::Path, &own, &own, 5).is_some());
+        assert_eq!(judge(Closeness::Host, &own, &own, 5), None, "nor on another port");
+        let other = Likeness { newest: Some(vec![[1; 32]]), ..own.clone() };
+        assert_eq!(judge(Closeness::Path, &own, &other, 5), None, "events that only one of them has");
+        let mute = Likeness { newest: None, ..own.clone() };
+        assert_eq!(judge(Closeness::Path, &own, &mute, 5), None, "no answer");
+    }
+
+    #[test]
     fn an_event_counts_once_and_only_within_what_was_asked() {
         let event = |byte: u8, created_at: i64| Event {
             id: [byte; 32],
@@ -373,6 +417,9 @@ mod tests {
         let own = likeness(Some(1), 0..10);
         let elsewhere = Likeness { addresses: vec!["1.1.1.1".parse().unwrap()], ..own.clone() };
         assert_eq!(judge(Closeness::Domain, &own, &elsewhere, 5), None);
+        let both = ["1.1.1.1".parse().unwrap(), "9.9.9.9".parse().unwrap()];
+        let more = Likeness { addresses: both.to_vec(), ..own.clone() };
+        assert!(judge(Closeness::Domain, &own, &more, 5).is_some(), "one of several is enough");
         let unknown = Likeness { addresses: Vec::new(), ..own.clone() };
         assert_eq!(judge(Closeness::Domain, &unknown, &unknown, 5), None);
         let mut anonymous = own;

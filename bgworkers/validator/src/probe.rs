@@ -39,6 +39,8 @@ pub struct Doubt {
     pub suspects: Vec<(i32, RelayUrl)>,
     /// Relays it was found not to be.
     pub compared: Vec<i32>,
+    /// How often the comparison had to be put off because of limits of our own.
+    pub delays: u8,
 }
 
 /// The URL that answered.
@@ -75,6 +77,8 @@ pub enum Outcome {
     Failed(Failure),
     /// It could not be tried, through no fault of its own.
     NotTried,
+    /// It answered, and limits of our own keep us from finding out now what is in doubt.
+    Later(Doubt),
 }
 
 /// What tries have in common.
@@ -104,6 +108,7 @@ async fn examine(means: &Means, candidate: &Candidate) -> Outcome {
             Ok(()) => return examine_beside(means, url, twin).await,
             // Nothing is known of it then, and the lesser URL is not to be a relay for want of it.
             Err(failure) if failure.is_ours() => return Outcome::NotTried,
+            Err(failure) if failure.class == "no_roots" => return Outcome::Failed(failure),
             Err(_) => {}
         }
     }
@@ -141,15 +146,22 @@ fn own(url: &RelayUrl) -> Answered {
 
 async fn settle(means: &Means, doubt: &Doubt) -> Outcome {
     let url = &doubt.answered.url;
+    // What is found out by the time that something is in the way is not asked for again.
+    let later = |done: usize| {
+        let (compared, rest) = doubt.suspects.split_at(done);
+        let compared = doubt.compared.iter().copied().chain(compared.iter().map(|(id, _)| *id)).collect();
+        let (answered, delays) = (doubt.answered.clone(), doubt.delays.saturating_add(1));
+        Outcome::Later(Doubt { answered, suspects: rest.to_vec(), compared, delays })
+    };
     let mut comparison = Comparison::new(&means.dialer, &means.memory, url, now());
-    for (relay_id, suspect) in &doubt.suspects {
+    for (done, (relay_id, suspect)) in doubt.suspects.iter().enumerate() {
         // One connection at a time, so the place of the candidate is enough for its own host.
         let _permit = if suspect.host() == url.host() {
             None
         } else {
             match means.hosts.acquire_within(suspect, means.dialer.config().request_timeout).await {
                 // A relay it was not compared with is one it may be.
-                None => return Outcome::NotTried,
+                None => return later(done),
                 permit => permit,
             }
         };
@@ -158,7 +170,7 @@ async fn settle(means: &Means, doubt: &Doubt) -> Outcome {
                 return Outcome::Known { answered: doubt.answered.clone(), relay_id: *relay_id, evidence };
             }
             Ok(None) => {}
-            Err(Ours) => return Outcome::NotTried,
+            Err(Ours) => return later(done),
         }
     }
     let compared = doubt.compared.iter().copied().chain(doubt.suspects.iter().map(|(id, _)| *id)).collect();

@@ -15,6 +15,7 @@ pub const CLAIM: &str = "SELECT url, may_try_tls FROM bigbrotr.claim_candidates(
 pub const RELEASE: &str = "SELECT bigbrotr.release_candidates()";
 pub const ADMIT: &str = "SELECT verdict, relay_id, relay_url FROM bigbrotr.admit_candidate($1, $2, $3, $4::jsonb, $5)";
 pub const MERGE: &str = "SELECT bigbrotr.merge_candidate($1, $2, $3, $4, $5::jsonb)";
+pub const TWIN: &str = "SELECT bigbrotr.add_twin($1, $2)";
 pub const FAIL: &str = "SELECT bigbrotr.fail_candidate($1, $2, $3)";
 pub const DEFER: &str = "SELECT bigbrotr.defer_candidates($1, $2)";
 pub const RECHECK: &str = "SELECT bigbrotr.recheck_aliases()";
@@ -126,7 +127,9 @@ pub async fn write(
         match outcome {
             Outcome::Relay { answered, apart, compared } => {
                 if let Some(twin) = apart {
-                    writes.push(admit(twin.clone(), Answered { url: twin, evidence: None }, Vec::new()));
+                    // While the row it was found by is there.
+                    let call = Call::new(TWIN, vec![candidate.as_str().into(), twin.as_str().into()]);
+                    writes.push(Write { call, admission: None });
                 }
                 writes.push(admit(candidate, answered, compared));
             }
@@ -140,15 +143,26 @@ pub async fn write(
                 *tally.failures.entry(failure.class).or_default() += 1;
                 writes.push(Write { call: fail(candidate.as_str(), &failure), admission: None });
             }
-            Outcome::NotTried => deferred.push(Some(candidate.as_str().to_owned())),
+            // The pool keeps those in doubt; one of them may be left when it ends.
+            Outcome::NotTried | Outcome::Later(_) => deferred.push(Some(candidate.as_str().to_owned())),
         }
     }
+    let in_doubt = write_all(context, writes, tally).await?;
     if !deferred.is_empty() {
         tally.deferred += deferred.len() as u64;
-        let call = Call::new(DEFER, vec![Value::TextArray(deferred), Value::Int(DEFER_SECONDS)]);
-        writes.push(Write { call, admission: None });
+        // A transaction of its own: rows are locked in one order within each.
+        let args = vec![Value::TextArray(deferred), Value::Int(DEFER_SECONDS)];
+        match context.store.call(DEFER, args).await {
+            Err(StoreError::Closed) => return Err(StoreError::Closed.into()),
+            // Their leases run out.
+            Err(error) => {
+                tally.unrecorded += 1;
+                context.progress.error(error.to_string());
+            }
+            Ok(_) => {}
+        }
     }
-    write_all(context, writes, tally).await
+    Ok(in_doubt)
 }
 
 fn admit(candidate: RelayUrl, answered: Answered, compared: Vec<i32>) -> Write {
@@ -240,6 +254,6 @@ fn admitted(write: Write, rows: &[Row], tally: &mut Tally) -> Result<Option<Cand
         tally.tried += 1;
         return Ok(None);
     }
-    let doubt = Some(Doubt { answered, suspects, compared });
+    let doubt = Some(Doubt { answered, suspects, compared, delays: 0 });
     Ok(Some(Candidate { url: candidate, may_try_tls: true, doubt }))
 }

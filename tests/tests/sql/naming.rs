@@ -161,6 +161,49 @@ async fn a_registrable_domain_has_so_many_whoever_names_them() {
 }
 
 #[tokio::test]
+async fn names_that_failed_give_their_places_in_a_full_domain_to_new_ones() {
+    let (_, client) = database().await;
+    author(&client, 1).await;
+    client.batch_execute("SET bigbrotr.max_candidates_per_domain = 10").await.expect("set");
+    let some = |from: i32, to: i32| {
+        format!("SELECT 'wss://r' || lpad(n::text, 3, '0') || '.shared.com' FROM generate_series({from}, {to}) AS n")
+    };
+    let held = "SELECT string_agg(substr(url, 8, 3), ' ' ORDER BY url) FROM bigbrotr.candidate";
+    assert_eq!(name(&client, &some(1, 12), "1", 10_000).await, "10 0 2 0");
+    assert_eq!(name(&client, &some(20, 21), "1", 10_000).await, "0 0 2 0", "nobody has failed yet");
+    client
+        .batch_execute(
+            "SELECT bigbrotr.seed('{wss://operator.shared.com}');
+             UPDATE bigbrotr.candidate SET failures = 1 WHERE url BETWEEN 'wss://r003' AND 'wss://r007';
+             UPDATE bigbrotr.candidate SET failures = 2 WHERE url LIKE 'wss://r005%' OR url LIKE 'wss://operator%';
+             UPDATE bigbrotr.candidate SET leased_until = now() + interval '1 hour' WHERE url LIKE 'wss://r003%';
+             UPDATE bigbrotr.candidate_evidence SET events = 9 WHERE url LIKE 'wss://r004%'",
+        )
+        .await
+        .expect("tried");
+    // The operator's own is one too many, and is nobody's to take: one more has to go.
+    assert_eq!(name(&client, &some(30, 30), "1", 10_000).await, "0 0 1 0", "an operator went beyond the limit");
+    client
+        .batch_execute("DELETE FROM bigbrotr.candidate_evidence WHERE url LIKE 'wss://operator%'")
+        .await
+        .expect("gone");
+    // The worst first, then those that few events name; not the one that is being tried.
+    assert_eq!(name(&client, &some(30, 31), "1", 10_000).await, "2 0 0 0");
+    assert_eq!(text(&client, held).await.as_deref(), Some("per 001 002 003 004 007 008 009 010 030 031"));
+    // Whoever had to go does not come back at once, nor is it charged or refused again.
+    assert_eq!(name(&client, &some(5, 6), "1", 10_000).await, "0 0 0 0");
+    let aged = "UPDATE bigbrotr.candidate_evidence SET last_seen_at = now() - interval '25 hours' WHERE url LIKE 'wss://r005%'";
+    client.batch_execute(aged).await.expect("a day later");
+    assert_eq!(name(&client, &some(5, 6), "1", 10_000).await, "1 0 0 0");
+    assert_eq!(text(&client, held).await.as_deref(), Some("per 001 002 003 004 005 008 009 010 030 031"));
+    let places = "SELECT count(*) FROM bigbrotr.candidate_evidence WHERE domain = 'shared.com'";
+    assert_eq!(number(&client, places).await, 10);
+    // The operator may name it whenever he likes.
+    assert_eq!(number(&client, "SELECT bigbrotr.seed('{wss://r006.shared.com}')").await, 1);
+    assert_eq!(number(&client, places).await, 11);
+}
+
+#[tokio::test]
 async fn those_that_many_events_name_come_in_first() {
     let (_, client) = database().await;
     let sql = "SELECT n.added, n.over_total FROM bigbrotr.name_candidates('{wss://a.com,wss://b.com,wss://c.com}', 'event', '{1,5,3}',
@@ -196,6 +239,20 @@ async fn a_full_table_makes_room_among_those_that_failed_most() {
     assert_eq!(number(&client, worst).await, 0);
     assert_eq!(number(&client, "SELECT count(*) FROM bigbrotr.candidate WHERE failures = 30").await, 1);
     assert_eq!(name(&client, others, "p", 5).await, "5 0 0 5");
+    // Those that nobody could try for a day go when there is nobody worse: their network is off, or its proxy knows nothing.
+    client
+        .batch_execute(
+            "UPDATE bigbrotr.candidate SET failures = 1, last_error = 'tcp: x' WHERE failures = 3 OR url LIKE 'wss://o%';
+             UPDATE bigbrotr.candidate SET first_seen_at = now() - interval '2 days', last_seen_at = now() - interval '2 days'
+             WHERE url IN ('wss://r90.com', 'wss://r91.com', 'wss://r92.com', 'wss://r1.com');
+             UPDATE bigbrotr.candidate SET failures = 2, last_error = 'proxy: x' WHERE url = 'wss://r92.com';
+             UPDATE bigbrotr.candidate SET source = 'seed' WHERE url = 'wss://r90.com'",
+        )
+        .await
+        .expect("a flood of names nobody can try");
+    assert_eq!(number(&client, "SELECT bigbrotr.candidate_room()").await, 2);
+    let left = "SELECT url FROM bigbrotr.candidate WHERE url IN ('wss://r90.com', 'wss://r91.com', 'wss://r92.com', 'wss://r1.com') ORDER BY 1";
+    assert_eq!(rows(&client, left).await, ["wss://r1.com", "wss://r90.com"]);
 }
 
 #[tokio::test]

@@ -11,12 +11,15 @@ impl RelayUrl {
     /// * A clearnet name: its registrable domain by the public suffix list, private suffixes included (`alice.github.io` is
     ///   another owner than `bob.github.io`). A public suffix itself, and a name of one label, stand for themselves.
     /// * An overlay name: the address or registered name itself, without what stands before it.
-    /// * An IPv4 address: itself. An IPv6 address: its /64, which is the least that anybody is given.
-    /// * A private address, where those are admitted: itself and the port, for behind it everything is one's own.
+    /// * An IPv4 address: itself. An IPv6 address: its /48, which anybody is given who asks.
+    /// * A private address, where those are admitted: itself and the port, for behind it everything is one's own; the names of this
+    ///   machine are one.
     ///
     /// The list is compiled in, so the answer may change with the version of this library.
     pub fn registrable_domain(&self) -> Cow<'_, str> {
         let name = match self.host() {
+            Host::Name("localhost") => return Cow::Owned(format!("127.0.0.1:{}", self.port())),
+            Host::Ip(ip) if ip == Ipv6Addr::LOCALHOST => return Cow::Owned(format!("127.0.0.1:{}", self.port())),
             Host::Ip(ip) if address::check(ip, AddressPolicy::default()).is_err() => {
                 let host = match ip {
                     IpAddr::V4(ip) => ip.to_string(),
@@ -26,8 +29,8 @@ impl RelayUrl {
             }
             Host::Ip(IpAddr::V4(ip)) => return Cow::Owned(ip.to_string()),
             Host::Ip(IpAddr::V6(ip)) => {
-                let network = Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64);
-                return Cow::Owned(format!("{network}/64"));
+                let network = Ipv6Addr::from_bits(ip.to_bits() >> 80 << 80);
+                return Cow::Owned(format!("{network}/48"));
             }
             Host::Name(name) => name,
         };
@@ -68,7 +71,7 @@ mod tests {
             ("wss://co.uk", "co.uk"),
             ("wss://relay.no-such-tld.zzzz", "no-such-tld.zzzz"),
             ("wss://a.b.c.xn--fiqs8s", "c.xn--fiqs8s"),
-            ("ws://localhost:7777", "localhost"),
+            ("ws://localhost:7777", "127.0.0.1:7777"),
             ("ws://2gzyxa.onion.to", "onion.to"),
         ] {
             assert_eq!(domain(url), wanted, "{url}");
@@ -93,15 +96,15 @@ mod tests {
     }
 
     #[test]
-    fn addresses_count_by_themselves_or_their_64() {
+    fn addresses_count_by_themselves_or_their_48() {
         for (url, wanted) in [
             ("ws://1.1.1.1:8080", "1.1.1.1"),
             ("ws://1.1.1.1", "1.1.1.1"),
-            ("wss://[2606:4700:1:2:3:4:5:6]", "2606:4700:1:2::/64"),
-            ("wss://[2606:4700:1:2:ffff::1]:81", "2606:4700:1:2::/64"),
+            ("wss://[2606:4700:1:2:3:4:5:6]", "2606:4700:1::/48"),
+            ("wss://[2606:4700:1:ffff::1]:81", "2606:4700:1::/48"),
             ("ws://127.0.0.1:4000", "127.0.0.1:4000"),
             ("ws://10.0.0.1", "10.0.0.1:80"),
-            ("ws://[::1]:4000", "[::1]:4000"),
+            ("ws://[::1]:4000", "127.0.0.1:4000"),
         ] {
             assert_eq!(domain(url), wanted, "{url}");
         }

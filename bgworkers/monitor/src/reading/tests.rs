@@ -59,6 +59,22 @@ async fn a_relay_that_only_asks_for_auth_or_sends_a_notice_is_there_but_was_not_
 }
 
 #[tokio::test]
+async fn a_notice_that_refuses_nothing_is_no_answer() {
+    let reading = measure_with(Answers::frames(&[r#"["NOTICE","maintenance tonight"]"#])).await;
+    assert_eq!((class(&reading), reading.read_ms, reading.remark.as_deref()), (Some("silence"), None, None));
+    assert!(reading.failure.unwrap().text.ends_with("; NOTICE maintenance tonight"));
+    let gone = Answers { hang_up: true, ..Answers::frames(&[r#"["NOTICE","maintenance tonight"]"#]) };
+    assert!(matches!(class(&measure_with(gone).await), Some("tcp" | "ws")));
+    // Nor does a challenge excuse what follows it.
+    let event = format!(r#"["EVENT","SUB",{{"content":"{}"}}]"#, "x".repeat(5 << 20));
+    let greeting = vec![r#"["AUTH","challenge"]"#.to_owned()];
+    let large = Answers { greeting: greeting.clone(), ..Answers::frames(&[&event]) };
+    assert_eq!(class(&measure_with(large).await), Some("oversize"));
+    let event = format!(r#"["EVENT","SUB",{{"content":"{}"}}]"#, "x".repeat(300 << 10));
+    assert_answered(&measure_with(Answers { greeting, ..Answers::frames(&[&event]) }).await);
+}
+
+#[tokio::test]
 async fn failures_have_their_class() {
     let silent = measure_with(Answers::default()).await;
     assert_eq!(class(&silent), Some("silence"));

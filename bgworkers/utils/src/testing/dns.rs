@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 
 const A: u16 = 1;
 
-/// Response code and addresses, or silence.
+/// Response code and addresses, or `@` and what the name is an alias of; or silence.
 pub(super) type Zone = Option<(u8, &'static [&'static str])>;
 
 /// A name server: `zone` gives response code and addresses for a name and the number of times its A record was asked before, or nothing for silence.
@@ -36,6 +36,19 @@ pub(super) async fn name_server(zone: fn(&str, usize) -> Zone) -> (SocketAddr, A
                 continue;
             }
             let Some((code, addresses)) = zone(&name, before) else { continue };
+            if let [alias] = addresses
+                && let Some(target) = alias.strip_prefix('@')
+            {
+                let target: Vec<u8> =
+                    target.split('.').flat_map(|l| [&[l.len() as u8], l.as_bytes()].concat()).collect();
+                let mut reply = query[..2].to_vec();
+                reply.extend([0x81, 0x80 | code, 0, 1, 0, 1, 0, 0, 0, 0]);
+                reply.extend(&query[12..at + 5]);
+                reply.extend([0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 0, 0, target.len() as u8 + 1]);
+                reply.extend([&target[..], &[0]].concat());
+                socket.send_to(&reply, client).await.ok();
+                continue;
+            }
             let answers: Vec<IpAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
             let answers: Vec<_> = answers.into_iter().filter(|ip| ip.is_ipv4() == (kind == A)).collect();
             let mut reply = query[..2].to_vec();
@@ -80,6 +93,12 @@ fn zone(name: &str, before: usize) -> Zone {
         "nothing.no-aaaa.example" => (0, &[]),
         "many.example" => (0, &MANY),
         "nx.example" => (3, &[]),
+        "alias.example" => (0, &["@mixed.example"]),
+        "to-i2p.example" => (0, &["@relay.i2p"]),
+        "to-loki.example" => (0, &["@by-way.example"]),
+        "by-way.example" => (0, &["@a.relay.LOKI"]),
+        "to-onion.example" => (0, &["@relay.onion"]),
+        "relay.i2p" | "a.relay.loki" | "a.relay.LOKI" | "relay.onion" => (0, &["127.0.0.1"]),
         "fail.example" => (2, &[]),
         "refuse.example" => (5, &[]),
         _ => return None,
@@ -129,6 +148,22 @@ async fn names_that_do_not_exist_and_servers_that_fail_are_told_apart() {
         let error = error_of(name).await;
         assert!(matches!(error, DialError::Dns(_)), "{name}: {error}");
     }
+}
+
+#[tokio::test]
+async fn an_alias_that_leads_to_an_overlay_is_not_followed() {
+    let relay = Server::websocket(echo).await;
+    let (server, asked) = name_server(zone).await;
+    let dialer = dialer(server, config());
+    assert!(dialer.connect_endpoint(&endpoint("alias.example", relay.port)).await.is_ok(), "others are");
+    for name in ["to-i2p.example", "to-loki.example", "to-onion.example"] {
+        let error = dialer.connect_endpoint(&endpoint(name, relay.port)).await.map(|_| ()).unwrap_err();
+        assert_eq!(error, DialError::NameNotFound(name.into()));
+    }
+    let asked = asked.lock().unwrap();
+    assert!(asked.iter().all(|name| name.ends_with(".example")), "{asked:?}");
+    assert!(asked.iter().any(|name| name == "by-way.example"), "{asked:?}");
+    assert_eq!(relay.seen(), 1);
 }
 
 #[tokio::test]

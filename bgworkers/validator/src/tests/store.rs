@@ -109,6 +109,9 @@ impl Tables {
                 let reason = text(3);
                 self.aliases.insert(text(0), reason);
             }
+            queue::TWIN => {
+                self.candidates.entry(text(1)).or_default();
+            }
             queue::RECHECK => {}
             queue::FAIL => {
                 self.check(&text(0))?;
