@@ -5,6 +5,33 @@ CREATE FUNCTION bigbrotr.is_blocked(url text) RETURNS boolean
   AS $$ SELECT EXISTS (SELECT FROM bigbrotr.block AS b WHERE is_blocked.url LIKE b.pattern) $$;
 COMMENT ON FUNCTION bigbrotr.is_blocked(text) IS 'Internal: whether a row of bigbrotr.block matches this URL.';
 
+CREATE FUNCTION bigbrotr.check_block() RETURNS trigger
+  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+  AS $$
+    DECLARE
+      given constant text := NEW.pattern;
+    BEGIN
+      -- Keys have a lower-case host and no root slash; what is written otherwise would match nothing, and nobody would notice.
+      NEW.pattern := regexp_replace(NEW.pattern, '^([^/]*://[^/]+)/$', '\1');
+      NEW.pattern := lower(substring(NEW.pattern FROM '^(?:[^/]*://)?[^/]*')) || substring(NEW.pattern FROM '^(?:[^/]*://)?[^/]*(.*)$');
+      IF NEW.pattern !~ '[%_\\]' THEN
+        NEW.pattern := COALESCE(bigbrotr.normalize_relay_url(NEW.pattern), NEW.pattern);
+      END IF;
+      IF NEW.pattern !~ '^wss?://|[%_]' THEN
+        RAISE WARNING 'this pattern matches no relay URL: %', NEW.pattern
+          USING HINT = format('URLs begin with ws:// or wss://. For a host and all its paths and ports write %s and %s.',
+                              quote_literal('%://' || NEW.pattern), quote_literal('%://' || NEW.pattern || '/%'));
+      ELSIF NEW.pattern <> given THEN
+        RAISE NOTICE 'taken as %', NEW.pattern;
+      END IF;
+      RETURN NEW;
+    END
+  $$;
+COMMENT ON FUNCTION bigbrotr.check_block() IS 'Internal: writes patterns of block as canonical keys are written, and warns of one that can match none.';
+CREATE TRIGGER check_block BEFORE INSERT OR UPDATE OF pattern ON bigbrotr.block
+  FOR EACH ROW EXECUTE FUNCTION bigbrotr.check_block();
+COMMENT ON TRIGGER check_block ON bigbrotr.block IS 'Writes patterns as canonical keys are written.';
+
 CREATE FUNCTION bigbrotr.add_candidates(urls text[], source text) RETURNS integer
   LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
   AS $$ SELECT n.added FROM bigbrotr.name_candidates(urls, source) AS n $$;

@@ -122,12 +122,13 @@ CREATE FUNCTION bigbrotr.nip_numbers(supported_nips jsonb) RETURNS integer[]
   AS $$
     BEGIN
       RETURN (
-        SELECT array_agg(DISTINCT n.nip ORDER BY n.nip)
+        SELECT (array_agg(DISTINCT n.nip ORDER BY n.nip))[:500]
         FROM (
           SELECT substring(e.entry FROM '^(0*[0-9]{1,9})(?:\.0*)?$')::integer AS nip
           FROM bigbrotr.nip_entries(supported_nips) AS e (entry)
         ) AS n
-        WHERE n.nip IS NOT NULL);
+        -- NIPs have up to four digits by now; a stranger's list may have thousands.
+        WHERE n.nip <= 9999);
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.nip_numbers(jsonb) IS

@@ -69,7 +69,8 @@ CREATE FUNCTION bigbrotr.follow_checks() RETURNS trigger
         ON CONFLICT (relay_id) DO UPDATE
         SET checked_at = excluded.checked_at, ok = excluded.ok, open_ms = excluded.open_ms, read_ms = excluded.read_ms,
             write_ms = excluded.write_ms, error_class = excluded.error_class, error = excluded.error
-        WHERE l.checked_at IS NULL OR l.checked_at < excluded.checked_at;
+        -- Or the clock was ahead.
+        WHERE l.checked_at IS NULL OR l.checked_at < excluded.checked_at OR l.checked_at > now();
       ELSIF TG_OP = 'DELETE' THEN
         PERFORM bigbrotr.refresh_latest_check(array_agg(l.relay_id))
         FROM removed AS o

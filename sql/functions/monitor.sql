@@ -16,8 +16,11 @@ CREATE FUNCTION bigbrotr.claim_checks(max integer, lease_s integer, interval_s i
       FROM bigbrotr.relay_monitor AS m
       JOIN bigbrotr.relay AS r ON r.id = m.relay_id
       WHERE (m.next_check_at <= now()
-             -- The interval was shortened since the last check.
-             OR m.failures = 0 AND m.last_ok_at <= now() - 1.1 * make_interval(secs => interval_s))
+             -- The interval was shortened since the last check; not what failed through a fault of ours, which is due within minutes anyway.
+             OR m.failures = 0 AND m.last_ok_at <= now() - 1.1 * make_interval(secs => interval_s)
+                AND m.next_check_at > now() + 1.1 * LEAST(make_interval(secs => interval_s), interval '5 minutes')
+             -- No pause is that long: the clock was ahead.
+             OR m.next_check_at > now() + GREATEST(1.2 * make_interval(secs => interval_s), interval '8 days'))
         AND (m.leased_until IS NULL OR m.leased_until <= now())
         AND r.state <> 'blocked'
         AND r.network = ANY (networks::bigbrotr.network[])
@@ -111,7 +114,7 @@ CREATE FUNCTION bigbrotr.record_check(
 
       IF record_check.ok THEN
         monitor.failures := 0;
-        monitor.last_ok_at := GREATEST(monitor.last_ok_at, seen);
+        monitor.last_ok_at := CASE WHEN monitor.last_ok_at <= now() THEN GREATEST(monitor.last_ok_at, seen) ELSE seen END;
         IF relay.state = 'dead' THEN
           UPDATE bigbrotr.relay AS r SET state = 'active' WHERE r.id = record_check.relay_id AND r.state = 'dead';
           -- The synchronizer need not sit out the pause it had come to.
@@ -131,7 +134,8 @@ CREATE FUNCTION bigbrotr.record_check(
       END IF;
 
       -- What is told after a newer check was is a measurement and no news.
-      is_news := COALESCE(seen > monitor.last_check_at, true);
+      -- Unless that one's clock was ahead.
+      is_news := COALESCE(seen > monitor.last_check_at OR monitor.last_check_at > now(), true);
       IF is_news THEN
         IF monitor.online IS DISTINCT FROM record_check.ok OR seen > monitor.expected_by THEN
           PERFORM bigbrotr.record_outcome(
@@ -142,7 +146,7 @@ CREATE FUNCTION bigbrotr.record_check(
           monitor.online_since := seen;
         END IF;
         monitor.last_check_at := seen;
-        monitor.expected_by := seen + pause + grace;
+        monitor.expected_by := seen + 1.1 * pause + grace;
         IF monitor.online_since <= seen - week THEN
           monitor.uptime_7d := record_check.ok::integer;
         ELSE

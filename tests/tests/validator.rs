@@ -129,22 +129,23 @@ async fn an_alias_that_serves_something_else_by_now_becomes_a_relay() {
 #[tokio::test]
 async fn two_names_of_this_machine_are_one_relay_also_with_few_and_young_events() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
-    let generator = Generator::new(9);
-    let events = (0..4).map(|n| generator.event(1, now as i64 - n, &[], "young"));
-    let relay = Relay::start(RelayOptions { events: Store::new(events.collect()), ..RelayOptions::default() });
+    let mut generator = Generator::new(9);
+    let events: Vec<String> = (0..4).map(|n| generator.event(1, now as i64 - n, &[], "young")).collect();
+    let relay = Relay::start(RelayOptions { events: Store::new(events), ..RelayOptions::default() });
     let cluster = Cluster::start(options(&["validator"]));
     let client = installed(&cluster).await;
     seed(&client, &[relay.url()]).await;
     cluster.wait_for(&client, "SELECT count(*) = 1 FROM bigbrotr.relay", SOON, "the relay").await;
     let other = relay.url().replace("127.0.0.1", "localhost");
     seed(&client, &[other.clone(), format!("{}/path", relay.url())]).await;
-    let aliases = "SELECT count(*) = 2 FROM bigbrotr.relay_alias WHERE reason ~ 'same NIP-11 document, same 4 newest events'";
+    let aliases =
+        "SELECT count(*) = 2 FROM bigbrotr.relay_alias WHERE reason ~ 'same NIP-11 document, same 4 newest events'";
     cluster.wait_for(&client, aliases, SOON, "the aliases").await;
     assert_eq!(text(&client, "SELECT count(*)::text FROM bigbrotr.relay").await, "1");
     // And two that differ stay two, however alike their names are.
     let stranger = holding(30, 10);
     let (a, b) = (stranger.url(), stranger.url().replace("127.0.0.1", "localhost"));
-    relay.update(|options| options.events = Store::new(Vec::new()));
+    relay.update(|options| options.events = Store::new(Vec::<String>::new()));
     seed(&client, &[a, b]).await;
     let both = "SELECT (SELECT count(*) FROM bigbrotr.relay) = 2 AND (SELECT count(*) FROM bigbrotr.relay_alias) = 3";
     cluster.wait_for(&client, both, SOON, "the stranger").await;
@@ -199,6 +200,52 @@ async fn the_better_url_of_a_relay_is_the_relay_and_has_the_aliases_of_the_other
     let wanted = ["wss://nos.lol/x", "wss://nos.lol:7777/x", "wss://nos.lol:7777/y"];
     assert_eq!(column(&client, aliases).await, wanted.map(|url| format!("{url} wss://nos.lol")).into());
     assert!(column(&client, "SELECT url FROM bigbrotr.candidate").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_gone_or_another_name_leaves_its_place_below_a_domain() {
+    let cluster = Cluster::start(options(&[]).with("bigbrotr.max_relays_per_domain", "3"));
+    let client = installed(&cluster).await;
+    let setup = "
+        SELECT bigbrotr.add_relay(u) FROM unnest('{wss://a.nos.lol,wss://b.nos.lol,wss://c.nos.lol}'::text[]) AS u;
+        SELECT bigbrotr.add_candidates('{wss://d.nos.lol,wss://e.nos.lol,wss://f.nos.lol,ws://g.nos.lol}', 'event')";
+    client.batch_execute(setup).await.expect("a full domain");
+    let admit = async |url: &str| {
+        let compared = "ARRAY(SELECT id FROM bigbrotr.relay)";
+        let sql = format!("SELECT verdict FROM bigbrotr.admit_candidate('{url}', '{url}', NULL, NULL, {compared})");
+        text(&client, &sql).await
+    };
+    assert_eq!(admit("wss://d.nos.lol").await, "refused");
+    client.batch_execute("UPDATE bigbrotr.relay SET state = 'dead' WHERE url = 'wss://a.nos.lol'").await.expect("dead");
+    assert_eq!(admit("wss://d.nos.lol").await, "promoted");
+    assert_eq!(admit("wss://e.nos.lol").await, "refused");
+    let alias = "SELECT bigbrotr.record_alias('wss://b.nos.lol', r.id, 'same') FROM bigbrotr.relay AS r WHERE r.url = 'wss://c.nos.lol'";
+    client.batch_execute(alias).await.expect("an alias");
+    assert_eq!(admit("wss://e.nos.lol").await, "promoted");
+    // Neither the same URL with the other scheme nor an alias that is looked at again gets past the limit.
+    client.batch_execute("SELECT bigbrotr.add_twin('ws://g.nos.lol', 'wss://g.nos.lol')").await.expect("a twin");
+    assert_eq!(text(&client, "SELECT source FROM bigbrotr.candidate WHERE url = 'wss://g.nos.lol'").await, "event");
+    assert_eq!(admit("wss://g.nos.lol").await, "refused");
+    client
+        .batch_execute("UPDATE bigbrotr.candidate SET source = 'alias' WHERE url = 'wss://f.nos.lol'")
+        .await
+        .expect("an alias");
+    assert_eq!(admit("wss://f.nos.lol").await, "refused");
+}
+
+#[tokio::test]
+async fn an_alias_is_looked_at_again_when_its_relay_has_died() {
+    let cluster = Cluster::start(options(&[]));
+    let client = installed(&cluster).await;
+    let setup = "
+        SELECT bigbrotr.promote_candidate('wss://a.nos.lol', 'wss://www.a.nos.lol');
+        SELECT bigbrotr.promote_candidate('wss://b.nos.lol', 'wss://www.b.nos.lol');
+        UPDATE bigbrotr.relay_alias SET checked_at = now() - interval '2 days';
+        UPDATE bigbrotr.relay SET state = 'dead' WHERE url = 'wss://a.nos.lol';
+        SELECT bigbrotr.recheck_aliases()";
+    client.batch_execute(setup).await.expect("two relays");
+    let due = column(&client, "SELECT url || ' ' || source FROM bigbrotr.candidate").await;
+    assert_eq!(due, ["wss://www.a.nos.lol alias".to_owned()].into());
 }
 
 #[tokio::test]

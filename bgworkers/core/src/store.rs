@@ -173,6 +173,16 @@ impl StoreError {
     fn shape(column: usize, wanted: &str) -> Self {
         Self::Shape(format!("column {column} is not {wanted}"))
     }
+
+    /// Whether SQL objects to what was to be written, which will not pass, rather than to the moment: a lock, a full disk, a time limit,
+    /// a missing right (classes of `errcodes.txt`).
+    pub fn is_of_the_rows(&self) -> bool {
+        const OF_THE_MOMENT: [&str; 10] = ["08", "25", "28", "40", "42", "53", "55", "57", "58", "F0"];
+        match self {
+            Self::Sql { sqlstate, .. } => !OF_THE_MOMENT.iter().any(|class| sqlstate.starts_with(class)),
+            Self::Closed | Self::Shape(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for StoreError {

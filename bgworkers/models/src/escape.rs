@@ -77,18 +77,39 @@ pub(crate) fn push_string(out: &mut Vec<u8>, text: &str, controls: Controls) -> 
     differs
 }
 
-/// A JSON text with U+FFFD for each escape of a lone surrogate, which no Unicode text can hold: one bad string is no reason to
-/// do without the rest. What is no JSON stays none.
-pub fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
-    replace_escapes(json, |_| false)
-}
-
-/// [`without_lone_surrogates`], and with U+FFFD for `\u0000`, which `text` and `jsonb` refuse.
+/// A JSON text with U+FFFD for the escapes that `text` and `jsonb` refuse: `\u0000`, and lone surrogates. What is no JSON stays none.
 pub fn without_nul(json: &str) -> Cow<'_, str> {
-    replace_escapes(json, |unit| unit == 0)
+    mended(json, |unit| unit == 0)
 }
 
-fn replace_escapes(json: &str, is_bad: impl Fn(u16) -> bool) -> Cow<'_, str> {
+/// Makes the strings of what is nearly JSON valid: raw control characters, which somebody forgot to escape, are escaped, and U+FFFD
+/// stands for each escape of a lone surrogate, which no Unicode text can hold. One bad string is no reason to do without the rest.
+pub fn repaired(json: &str) -> Cow<'_, str> {
+    let json = mended(json, |_| false);
+    let (mut in_string, mut escaped) = (false, false);
+    let mut out = String::new();
+    let mut copied = 0;
+    for (at, byte) in json.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            0..0x20 if in_string => {
+                out.push_str(json.get(copied..at).unwrap_or_default());
+                out.push_str(&format!("\\u{byte:04x}"));
+                copied = at + 1;
+            }
+            _ => {}
+        }
+    }
+    if copied == 0 {
+        return json;
+    }
+    out.push_str(json.get(copied..).unwrap_or_default());
+    Cow::Owned(out)
+}
+
+fn mended(json: &str, is_bad: impl Fn(u16) -> bool) -> Cow<'_, str> {
     let mut out = String::new();
     let (mut copied, mut at) = (0, 0);
     while let Some(found) = json.get(at..).and_then(|rest| rest.find('\\')) {
@@ -159,7 +180,19 @@ mod tests {
         ] {
             assert_eq!(without_nul(json), wanted, "{json}");
         }
-        assert_eq!(without_lone_surrogates(r#""\u0000\ud800""#), "\"\\u0000\u{FFFD}\"");
+        assert_eq!(repaired(r#""\u0000\ud800""#), "\"\\u0000\u{FFFD}\"");
+    }
+
+    #[test]
+    fn raw_controls_in_strings_are_escaped_and_those_between_them_are_white_space() {
+        for (json, wanted) in [
+            ("{\n\"a\":\t\"b\nc\\\"\0\"}", "{\n\"a\":\t\"b\\u000ac\\\"\\u0000\"}"),
+            ("\"a\\\u{1}\"", "\"a\\\u{1}\""),
+            ("\"é\u{1f}\u{7f}\"", "\"é\\u001f\u{7f}\""),
+            ("{}", "{}"),
+        ] {
+            assert_eq!(repaired(json), wanted, "{json:?}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod test_data;
 
 pub use address::{AddressPolicy, AddressRejection};
 pub use document::Document;
-pub use escape::{without_lone_surrogates, without_nul};
+pub use escape::{repaired, without_nul};
 pub use event::{Event, EventError, IdForm, Packed, VerifiedEvent};
 pub use filter::{Filter, FilterError};
 pub use network::Network;

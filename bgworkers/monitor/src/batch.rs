@@ -79,7 +79,9 @@ impl Batch {
         let all = entries.iter().flat_map(Entry::calls).cloned().collect();
         match context.store.transaction(all).await {
             Ok(_) => entries.iter().for_each(|entry| entry.count(context, report)),
-            Err(StoreError::Sql { .. }) => {
+            // What is wrong with the moment (a full disk, a lock) is wrong with all of them, and passes: nothing is recorded, and they are
+            // due again.
+            Err(error) if error.is_of_the_rows() => {
                 for entry in entries {
                     entry.write_alone(context, report).await?;
                 }
@@ -166,7 +168,7 @@ impl Entry {
                 self.count(context, report);
                 return Ok(());
             }
-            Err(error @ StoreError::Sql { .. }) => error,
+            Err(error) if error.is_of_the_rows() => error,
             Err(error) => return Err(error),
         };
         if self.bodies.is_empty() {
@@ -181,7 +183,7 @@ impl Entry {
             match context.store.transaction(vec![call]).await {
                 Ok(_) if is_check => self.count(context, report),
                 Ok(_) => {}
-                Err(error @ StoreError::Sql { .. }) => self.refused(&error, context, report),
+                Err(error) if error.is_of_the_rows() => self.refused(&error, context, report),
                 Err(error) => return Err(error),
             }
         }
@@ -196,7 +198,7 @@ impl Entry {
 }
 
 /// Why the bytes of a document that is stored are kept as well.
-const NOT_UTF8: &str = "nip11_not_utf8";
+const REPAIRED: &str = "nip11_repaired";
 
 fn metadata(relay_id: i32, kind: &str, id: [u8; 32], data: String, seen_at: f64) -> Call {
     let id = Value::Bytea(Some(id.to_vec()));
@@ -207,10 +209,10 @@ fn metadata(relay_id: i32, kind: &str, id: [u8; 32], data: String, seen_at: f64)
 fn info_calls(relay_id: i32, seen_at: f64, info: Info, refusals: &mut Refusals, counts: &mut Report) -> Vec<Call> {
     let mut calls = Vec::new();
     let (reason, raw) = match info {
-        Info::Body(Body::Document { id, data }, raw) => {
+        Info::Body(Body::Document { id, data, is_repaired }, raw) => {
             counts.documents = 1;
             calls.push(metadata(relay_id, "nip11_info", id, data, seen_at));
-            ((!raw.is_empty()).then_some(NOT_UTF8), raw)
+            (is_repaired.then_some(REPAIRED), raw)
         }
         Info::Body(Body::Refused(reason), raw) => (Some(reason), raw),
         _ => (None, Vec::new()),

@@ -45,7 +45,7 @@ pub struct Found {
 /// How the NIP-11 document was answered.
 #[derive(Debug)]
 pub enum Info {
-    /// What the body of an answer with status 200 is, and its bytes where they go to quarantine: it is no document, or not quite (not UTF-8).
+    /// What the body of an answer with status 200 is, and its bytes where they go to quarantine: it is no document, or not quite.
     Body(Body, Vec<u8>),
     /// Another status.
     Status(u16),
@@ -113,7 +113,10 @@ async fn parts(
     let ((mut measured, info), records) =
         tokio::join!(connected(url, settings, limits, memory), records(url, settings));
     let mut found = Found::default();
-    let answers = measured.as_ref().is_some_and(|measured| measured.reading.read_ms.is_some());
+    // Not where a CLOSED shut us out.
+    let answers = measured
+        .as_ref()
+        .is_some_and(|measured| measured.reading.read_ms.is_some() && measured.reading.remark.is_none());
     let mut connection = measured.as_mut().and_then(|measured| measured.connection.take());
     // Only where the check of NIP-11 and the times are on, so that both are there.
     if let (Some(writer), Some(connection)) = (&settings.writer, &mut connection)
@@ -227,7 +230,7 @@ async fn info(url: &RelayUrl, settings: &Settings) -> Info {
         Ok(response) if response.status != 200 => Info::Status(response.status),
         Ok(response) => match document::read_encoded(&response.body, response.encoding.as_deref()) {
             refused @ Body::Refused(_) => Info::Body(refused, response.body),
-            body if std::str::from_utf8(&response.body).is_err() => Info::Body(body, response.body),
+            repaired @ Body::Document { is_repaired: true, .. } => Info::Body(repaired, response.body),
             body => Info::Body(body, Vec::new()),
         },
     }

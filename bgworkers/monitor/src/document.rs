@@ -1,6 +1,7 @@
 //! NIP-11: from the body of an answer to a document that can be stored. Tolerant: the body counts, not its content type; no field is looked at.
 
-use bigbrotr_models::{Document, without_lone_surrogates, without_nul};
+use bigbrotr_models::{Document, repaired, without_nul};
+use std::borrow::Cow;
 
 /// Largest body taken.
 pub const MAX_BODY: usize = 256 << 10;
@@ -20,9 +21,10 @@ const COMPRESSED: &str = "nip11_compressed";
 /// What a body is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Body {
-    /// A document: its address, over the exact canonical form (with U+FFFD for lone surrogates, which no UTF-8 can hold), and the
-    /// form `jsonb` can hold.
+    /// A document: its address, over the exact canonical form, and the form `jsonb` can hold.
     Document {
+        /// Whether something had to be mended first that is no JSON: bytes that are no UTF-8, lone surrogates, raw control characters.
+        is_repaired: bool,
         /// SHA-256 of the canonical JSON.
         id: [u8; 32],
         /// The canonical JSON with U+FFFD for U+0000.
@@ -44,6 +46,7 @@ pub fn read(body: &[u8]) -> Body {
     }
     // A description in Latin-1 is one bad member, and no reason to do without the others.
     let text = String::from_utf8_lossy(body);
+    let is_repaired = matches!(text, Cow::Owned(_));
     // C programs count the end of their strings in.
     let text = text.trim_start_matches('\u{FEFF}').trim_matches(['\0', ' ', '\t', '\r', '\n']);
     if text.is_empty() {
@@ -55,8 +58,14 @@ pub fn read(body: &[u8]) -> Body {
     if !is_modest(text) {
         return Body::Refused("nip11_excessive");
     }
-    match Document::from_json(&without_lone_surrogates(text)) {
-        Ok(document) => Body::Document { id: *document.id(), data: without_nul(document.json()).into_owned() },
+    let read = match Document::from_json(text) {
+        Ok(document) => Ok((document, is_repaired)),
+        Err(_) => Document::from_json(&repaired(text)).map(|document| (document, true)),
+    };
+    match read {
+        Ok((document, is_repaired)) => {
+            Body::Document { is_repaired, id: *document.id(), data: without_nul(document.json()).into_owned() }
+        }
         Err(_) => Body::Refused("nip11_not_json"),
     }
 }
@@ -168,6 +177,15 @@ mod tests {
     #[test]
     fn half_a_character_costs_nothing_but_itself() {
         assert_eq!(data(b"{\"a\":\"caf\xe9\"}"), "{\"a\":\"caf\u{FFFD}\"}");
+        assert_eq!(data(b"{\"a\":\"two\nlines\"}"), r#"{"a":"two\nlines"}"#);
+        for (body, repaired) in [
+            (&b"{}"[..], false),
+            (b"{\"a\":\"\\u0000\"}", false),
+            (b"{\"a\":\"\xe9\"}", true),
+            (b"{\"a\":\"\n\"}", true),
+        ] {
+            assert!(matches!(read(body), Body::Document { is_repaired, .. } if is_repaired == repaired));
+        }
         assert_eq!(data(br#"{"name":"a\ud83d","x":"\ud83d\ude00"}"#), "{\"name\":\"a\u{FFFD}\",\"x\":\"😀\"}");
     }
 

@@ -81,6 +81,9 @@ impl State {
         if let Some(trouble) = &settings.key_trouble {
             context.log.write(Level::Warning, trouble.as_str());
         }
+        if let Some(trouble) = settings.dialer.without_roots() {
+            context.log.write(Level::Warning, trouble);
+        }
         let off: Vec<String> = settings.off.iter().map(|(name, reason)| format!("{name} ({reason})")).collect();
         let line = off.join(", ");
         if !off.is_empty() && self.said.as_ref() != Some(&line) {
@@ -164,10 +167,11 @@ async fn run(state: &mut State, context: &Context) -> Result<CycleReport, Servic
     };
     // What is finished is written also when the cycle ends early.
     let flushed = pool.flush(&settings, context).await;
-    if let Some(error) = failure {
+    if let Some(error) = failure.or(flushed.err()) {
+        // What was claimed and not recorded is to be due again.
+        state.entered = false;
         return Err(error.into());
     }
-    flushed?;
     let report = pool.take_report();
     Ok(CycleReport {
         items: report.checked,

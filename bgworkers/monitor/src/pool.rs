@@ -80,7 +80,9 @@ impl Pool {
     /// What the store says.
     pub async fn claim(&mut self, settings: &Arc<Settings>, context: &Context) -> Result<bool, StoreError> {
         let room = (settings.concurrency * 2).saturating_sub(self.tasks.len());
-        let networks = settings.networks.iter().map(|network| Some(network.as_str().to_owned())).collect();
+        // Those of an overlay that is full would stand before everybody else.
+        let free = settings.networks.iter().filter(|network| !self.is_full(**network, settings));
+        let networks = free.map(|network| Some(network.as_str().to_owned())).collect();
         let args = vec![
             Value::from(i32::try_from(room).unwrap_or(i32::MAX)),
             Value::from(LEASE_S),
@@ -199,9 +201,10 @@ impl Pool {
     pub async fn flush(&mut self, settings: &Settings, context: &Context) -> Result<(), StoreError> {
         self.batch_since = None;
         if !self.deferred.is_empty() {
-            let (ids, pauses) = std::mem::take(&mut self.deferred).into_iter().unzip();
+            let (ids, pauses) = self.deferred.iter().copied().unzip();
             let args = vec![Value::IntArray(ids), Value::IntArray(pauses)];
             let deferred = context.store.call(DEFER, args).await?;
+            self.deferred.clear();
             let count = deferred.first().map(|row| row.int(0)).transpose()?.unwrap_or_default();
             self.report.deferred += u64::try_from(count).unwrap_or_default();
         }

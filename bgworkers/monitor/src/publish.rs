@@ -174,11 +174,13 @@ async fn begin(shared: Arc<Shared>) -> Result<std::convert::Infallible, StoreErr
     for remark in &plan.remarks {
         shared.context.log.write(Level::Warning, remark.clone());
     }
+    let mut composer = Composer::new(shared.clone());
+    // Before anybody sends what was true under other settings.
+    composer.own().await?;
     let mut outlets = JoinSet::new();
     for target in plan.targets.clone() {
         outlets.spawn(outlet::run(shared.clone(), target));
     }
-    let mut composer = Composer::new(shared.clone());
     loop {
         composer.look().await?;
         tokio::select! {

@@ -85,7 +85,11 @@ pub async fn measure(url: &RelayUrl, wanted: Wanted, settings: &Settings, memory
     // Follow lists beyond the small cap exist; they must not make a relay look dead.
     match timeout(limit, settings.large_permits.acquire()).await {
         Ok(_permit) => attempt(&settings.large_dialer, url, wanted, limit, memory).await,
-        Err(_) => first,
+        // The fault is ours.
+        Err(_) => {
+            let failure = Some(Failure::new("busy", "too many large messages at a time"));
+            Measured { reading: Reading { failure, ..first.reading }, ..first }
+        }
     }
 }
 

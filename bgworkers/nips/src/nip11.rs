@@ -3,6 +3,7 @@
 //! Every value is a claim. A member of the wrong type is read as what it was meant to be or left out; it never discards
 //! the document.
 use crate::nip19;
+use bigbrotr_models::repaired;
 use serde_json::{Map, Value};
 
 /// What of the document is used. Strings hold no U+0000.
@@ -55,6 +56,8 @@ pub struct Limitation {
     pub payment_required: Option<bool>,
     /// `restricted_writes`
     pub restricted_writes: Option<bool>,
+    /// One of the last three is there and cannot be read.
+    pub is_unclear: bool,
 }
 
 /// Why a text is no relay information document.
@@ -75,7 +78,7 @@ impl RelayInformation {
         let text = text.trim_start_matches('\u{feff}').trim_matches(['\0', ' ', '\t', '\r', '\n']);
         let value: Value = match serde_json::from_str(text) {
             Ok(value) => value,
-            Err(_) => serde_json::from_str(&repair(text)).map_err(|_| InformationError::NotJson)?,
+            Err(_) => serde_json::from_str(&repaired(text)).map_err(|_| InformationError::NotJson)?,
         };
         let Value::Object(document) = value else { return Err(InformationError::NotAnObject) };
         Ok(Self {
@@ -86,15 +89,31 @@ impl RelayInformation {
             software: text_of(&document, "software"),
             version: text_of(&document, "version"),
             supported_nips: document.get("supported_nips").map(nips).unwrap_or_default(),
-            limitation: document.get("limitation").and_then(Value::as_object).map(limitation).unwrap_or_default(),
+            limitation: document
+                .get("limitation")
+                .and_then(only)
+                .and_then(Value::as_object)
+                .map(limitation)
+                .unwrap_or_default(),
         })
+    }
+}
+
+/// The value, or the first one of a list.
+fn only(value: &Value) -> Option<&Value> {
+    match value {
+        Value::Array(list) => list.first(),
+        value => Some(value),
     }
 }
 
 fn limitation(map: &Map<String, Value>) -> Limitation {
     let number = |key| map.get(key).and_then(integer);
-    let flag = |key| map.get(key).and_then(boolean);
+    let said = |key| map.get(key).filter(|value| !value.is_null());
+    let flag = |key| said(key).and_then(boolean);
+    let access = ["auth_required", "payment_required", "restricted_writes"];
     Limitation {
+        is_unclear: access.into_iter().any(|key| said(key).is_some_and(|value| boolean(value).is_none())),
         max_message_length: number("max_message_length"),
         max_subscriptions: number("max_subscriptions"),
         max_limit: number("max_limit"),
@@ -152,8 +171,8 @@ fn boolean(value: &Value) -> Option<bool> {
             _ => None,
         },
         Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" => Some(true),
-            "false" | "0" | "no" | "" => Some(false),
+            "true" | "1" | "yes" | "y" | "on" => Some(true),
+            "false" | "0" | "no" | "n" | "off" | "" => Some(false),
             _ => None,
         },
         _ => None,
@@ -178,47 +197,6 @@ fn nips(value: &Value) -> Vec<i32> {
         value => push(integer(value)),
     }
     out
-}
-
-/// Makes the strings of nearly-JSON valid: raw control characters become spaces, lone surrogate escapes U+FFFD.
-fn repair(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c == '\\' || c < ' ') {
-        let (before, tail) = rest.split_at(at);
-        out.push_str(before);
-        rest = match tail.as_bytes().first() {
-            Some(b'\\') => {
-                let (written, length) = escape(tail);
-                out.push_str(written);
-                tail.get(length..).unwrap_or_default()
-            }
-            _ => {
-                out.push(' ');
-                tail.get(1..).unwrap_or_default()
-            }
-        };
-    }
-    out.push_str(rest);
-    out
-}
-
-/// What to write for the escape `tail` begins with, and how many bytes it is long.
-fn escape(tail: &str) -> (&str, usize) {
-    let unit = |at: usize| {
-        let digits = tail.get(at..)?.strip_prefix("\\u")?.get(..4)?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    match (unit(0), unit(6)) {
-        (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => (tail.get(..12).unwrap_or_default(), 12),
-        (Some(0xD800..=0xDFFF), _) => ("\\ufffd", 6),
-        (Some(_), _) => (tail.get(..6).unwrap_or_default(), 6),
-        // A backslash and the character after it, whatever its length.
-        (None, _) => {
-            let length = tail.chars().take(2).map(char::len_utf8).sum();
-            (tail.get(..length).unwrap_or_default(), length)
-        }
-    }
 }
 
 #[cfg(test)]
@@ -284,7 +262,7 @@ mod tests {
     #[test]
     fn strings_that_are_not_quite_json_are_repaired() {
         let info = parse("{\"name\":\"a\nb\",\"description\":\"x\\ud800y\\ud83d\\ude00\\\\\",\"contact\":\"q\\\"\"}");
-        assert_eq!(info.name.as_deref(), Some("a b"));
+        assert_eq!(info.name.as_deref(), Some("a\nb"));
         assert_eq!(info.description.as_deref(), Some("x\u{fffd}y😀\\"));
         assert_eq!(info.contact.as_deref(), Some("q\""));
     }
@@ -304,7 +282,6 @@ mod tests {
         fn arbitrary_text_never_panics(text in any::<String>(), near in r#"\{"name":"[\\"ud8c0-1é\n]{0,20}"\}"#) {
             let _ = RelayInformation::parse(&text);
             let _ = RelayInformation::parse(&near);
-            let _ = repair(&text);
         }
     }
 }

@@ -126,6 +126,14 @@ impl Dialer {
         Self { inner: Arc::new(Inner { config, resolver, tls, limits, large_messages }) }
     }
 
+    /// What the operator should know: without root certificates every `wss` relay fails with class `no_roots`, which is none of their faults.
+    pub fn without_roots(&self) -> Option<String> {
+        let detail = self.inner.tls.without_roots()?;
+        Some(format!(
+            "no root certificates on this system ({detail}): no wss relay can be verified; install ca-certificates, or set SSL_CERT_FILE in the server's environment, and restart the workers"
+        ))
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> &DialerConfig {
         &self.inner.config

@@ -93,7 +93,7 @@ async fn records(
 }
 
 /// The aliases that lead from the host onwards, and the addresses at the end of them.
-fn addresses(query: &str, answers: [Vec<Record>; 2]) -> DnsRecords {
+pub(crate) fn addresses(query: &str, answers: [Vec<Record>; 2]) -> DnsRecords {
     let mut found = DnsRecords::default();
     let Ok(mut owner) = Name::from_ascii(query) else { return found };
     owner.set_fqdn(true);
@@ -168,6 +168,16 @@ async fn reverse(resolver: &Resolver, addresses: &[IpAddr], limit: Duration) -> 
 /// Whether somebody else knows what an address is called; a hosts file is no DNS.
 fn is_public(resolver: &Resolver, ip: IpAddr) -> bool {
     !ip.is_loopback() && resolver.admits(ip)
+}
+
+/// Every name that records hold, as they would be shown.
+pub(crate) fn names_in<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<String> {
+    names(records.filter_map(|record| match &record.data {
+        RData::NS(name) => Some(&name.0),
+        RData::PTR(name) => Some(&name.0),
+        RData::CNAME(name) => Some(&name.0),
+        _ => None,
+    }))
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a Name>) -> Vec<String> {

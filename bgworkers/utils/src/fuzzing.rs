@@ -1,10 +1,13 @@
 //! What the fuzz targets need of this crate, and nobody else. Each takes what a stranger may send and panics when a promise is broken.
 
 use crate::{
+    certificate::{self, Certificate},
+    dns,
     endpoint::{Endpoint, EndpointHost, network_of},
     frame_gate::FrameGate,
     headers::MAX_HEADERS,
     http::{endpoint_of, redirected},
+    inflate::inflate,
     upgrade,
 };
 use bigbrotr_models::{AddressPolicy, Network, RelayUrl, address};
@@ -123,19 +126,35 @@ pub fn socks(bytes: &[u8]) {
     });
 }
 
-/// The answer of a name server.
+/// The answer of a name server: what is kept of it is bounded and has no control characters.
 pub fn dns(bytes: &[u8]) {
     let Ok(message) = Message::from_vec(bytes) else { return };
-    for record in message.answers.iter().chain(&message.authorities).chain(&message.additionals) {
-        let _ = record.data.to_string();
-    }
+    let records = [message.answers, message.authorities];
+    let found = dns::addresses("relay.example.com.", records.clone());
+    assert!(found.a.len() <= 32 && found.aaaa.len() <= 32 && found.cname.len() <= 8, "{found:?}");
+    let names: Vec<String> = dns::names_in(records.iter().flatten());
+    assert!(names.len() <= 32, "{names:?}");
+    let is_fit = |name: &String| name.len() <= 4400 && !name.contains(char::is_control);
+    assert!(names.iter().chain(&found.cname).all(is_fit), "{names:?} {found:?}");
 }
 
-/// A certificate.
+/// A certificate: what is shown of it is bounded and has no control characters.
 pub fn certificate(bytes: &[u8]) {
-    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(bytes) else { return };
-    let _ = (certificate.subject().to_string(), certificate.issuer().to_string(), certificate.raw_serial_as_string());
-    if let Ok(Some(names)) = certificate.subject_alternative_name() {
-        let _ = names.value.general_names.iter().map(ToString::to_string).count();
+    let _ = (certificate::is_self_signed(bytes), certificate::fingerprint(bytes));
+    let Some(shown) = Certificate::parse(bytes) else { return };
+    assert!(shown.sans.len() <= 128 && shown.serial.len() <= 128, "{shown:?}");
+    let texts = [&shown.subject, &shown.issuer, &shown.signature_algorithm, &shown.key_algorithm];
+    let texts = texts.into_iter().chain(&shown.sans).chain(&shown.subject_cn).chain(&shown.issuer_cn);
+    assert!(texts.into_iter().all(|text| !text.contains(char::is_control)), "{shown:?}");
+}
+
+/// A body that came compressed unasked; the first byte chooses the encoding.
+pub fn compressed(bytes: &[u8]) {
+    const LIMIT: usize = 1 << 16;
+    let Some((first, body)) = bytes.split_first() else { return };
+    let encoding = [None, Some("gzip"), Some("deflate"), Some("x-gzip"), Some("br")][usize::from(first % 5)];
+    if let Ok((unpacked, left)) = inflate(body.to_vec(), encoding, LIMIT) {
+        assert!(unpacked.len() <= LIMIT || unpacked == body, "more than {LIMIT} bytes");
+        assert!(left.is_none() || unpacked == body, "half unpacked");
     }
 }

@@ -60,6 +60,11 @@ impl Tls {
         Self { provider, verifier }
     }
 
+    /// Why no certificate can be verified here; `None`: some can.
+    pub(crate) fn without_roots(&self) -> Option<&str> {
+        self.verifier.as_ref().err().map(String::as_str)
+    }
+
     /// Shakes hands over `stream`. The caller limits the time.
     ///
     /// The handshake with a server of a bad certificate is finished, so that its protocol is known, and nothing is sent after it.

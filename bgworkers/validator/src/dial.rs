@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bigbrotr_core::Config;
+use bigbrotr_core::log::{Level, Log};
 use bigbrotr_models::Network;
 use bigbrotr_utils::{Dialer, DialerConfig, Proxies, USER_AGENT};
 
@@ -19,13 +20,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Dialers(Mutex<Option<(Arc<Config>, Dialer)>>);
 
 impl Dialers {
-    /// The dialer for `config`.
-    pub fn get(&self, config: &Arc<Config>) -> Dialer {
+    /// The dialer for `config`. What is wrong with a new one is said once.
+    pub fn get(&self, config: &Arc<Config>, log: &Log) -> Dialer {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*kept {
             Some((same, dialer)) if same == config => dialer.clone(),
             _ => {
                 let dialer = Dialer::new(settings(config));
+                if let Some(trouble) = dialer.without_roots() {
+                    log.write(Level::Warning, trouble);
+                }
                 *kept = Some((config.clone(), dialer.clone()));
                 dialer
             }

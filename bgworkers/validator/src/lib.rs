@@ -177,7 +177,7 @@ impl<'a> Cycle<'a> {
         // Read anew each time: a cycle may be long.
         let config = self.context.config();
         let slots = config.validator_concurrency.max(1);
-        let dialer = dialers.get(&config);
+        let dialer = dialers.get(&config, &self.context.log);
         if self.started.elapsed() >= if self.exhausted.is_some() { PATIENCE } else { LONGEST } {
             self.pool.put_off();
         }

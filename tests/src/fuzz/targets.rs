@@ -1,9 +1,19 @@
 //! The targets. Beyond "no panic" each holds a promise of its parser, such as that what it accepts it accepts again unchanged.
 
-use bigbrotr_models::{AddressPolicy, Document, Event, Filter, Packed, RelayUrl, canonical, relay_url, sighting};
+use bigbrotr_models::{
+    AddressPolicy, Document, Event, Filter, Packed, RelayUrl, canonical, relay_url, repaired, sighting, without_nul,
+};
 use bigbrotr_monitor::document;
-use bigbrotr_nips::{nip01::RelayMessage, nip11::RelayInformation, nip19, nip77};
+use bigbrotr_nips::{
+    discovery,
+    nip01::RelayMessage,
+    nip11::RelayInformation,
+    nip19,
+    nip66::{Measured, Place, RelayReport},
+    nip77,
+};
 use bigbrotr_utils::fuzzing;
+use serde_json::Value;
 
 use super::seeds;
 
@@ -29,6 +39,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "canonical", run: canonical_json, seeds: seeds::documents, words: seeds::JSON_WORDS },
     Target { name: "relay_message", run: relay_message, seeds: seeds::messages, words: seeds::JSON_WORDS },
     Target { name: "nip11", run: nip11, seeds: seeds::documents, words: seeds::JSON_WORDS },
+    Target { name: "report", run: report, seeds: seeds::documents, words: seeds::JSON_WORDS },
+    Target { name: "repair", run: repair, seeds: seeds::documents, words: seeds::JSON_WORDS },
+    Target { name: "discovery", run: discovered, seeds: seeds::events, words: seeds::URL_WORDS },
+    Target { name: "compressed", run: fuzzing::compressed, seeds: seeds::compressed, words: &[] },
     Target { name: "nip19", run: nip19, seeds: seeds::nip19, words: seeds::NIP19_WORDS },
     Target { name: "negentropy", run: negentropy, seeds: seeds::negentropy, words: &[] },
     Target { name: "upgrade_head", run: fuzzing::upgrade_head, seeds: seeds::heads, words: seeds::HTTP_WORDS },
@@ -128,6 +142,50 @@ fn nip11(bytes: &[u8]) {
         assert!(!data.contains('\0'), "a text of PostgreSQL holds no U+0000");
         let _ = RelayInformation::parse(&data);
     }
+}
+
+/// What NIP-66 reports of a document: strings, one value a tag, whatever the document says.
+fn report(bytes: &[u8]) {
+    let Ok(url) = RelayUrl::from_key("wss://relay.example.com") else { return };
+    let text = text(bytes);
+    let report =
+        RelayReport { url: &url, measured: Measured::default(), document: Some(&text), place: Place::default() };
+    let draft = report.draft();
+    assert_eq!(draft.d(), "wss://relay.example.com/");
+    assert!(draft.tags.len() <= 2_000 && draft.content.len() <= 64 << 10, "{} tags", draft.tags.len());
+    assert!(draft.tags.iter().all(|tag| matches!(tag.len(), 2 | 3) && tag[1].len() <= 200), "{:?}", draft.tags);
+    let _ = draft.fingerprint();
+}
+
+/// Nothing is changed of what is JSON, but for what PostgreSQL cannot hold.
+fn repair(bytes: &[u8]) {
+    let text = text(bytes);
+    let Ok(value) = serde_json::from_str::<Value>(&text) else {
+        let _ = repaired(&without_nul(&text));
+        return;
+    };
+    assert_eq!(repaired(&text), text, "what is JSON was repaired");
+    let without = serde_json::from_str::<Value>(&without_nul(&text)).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let expected = value.to_string().replace("\\u0000", "\u{fffd}");
+    if !value.to_string().contains("\\\\u0000") {
+        assert_eq!(without.to_string(), expected);
+    }
+}
+
+/// Where an event names relays: bounded, and all of it keys or nothing.
+fn discovered(bytes: &[u8]) {
+    let Ok(event) = Event::from_text(&text(bytes)) else {
+        for kind in [1, 3, 10002, 22242] {
+            let tags = [vec!["r".to_owned(), text(bytes).into_owned()]];
+            for found in discovery::relay_url_texts(kind, &tags, &text(bytes)) {
+                assert_ne!(kind, 22242, "the URL of a connection is no recommendation");
+                url(found.as_bytes());
+            }
+        }
+        return;
+    };
+    let texts = discovery::relay_url_texts(event.kind, &event.tags, &event.content);
+    assert!(texts.count() <= discovery::MAX_TEXTS);
 }
 
 fn nip19(bytes: &[u8]) {

@@ -316,6 +316,107 @@ async fn a_failure_of_ours_is_none_of_the_relays() {
 }
 
 #[tokio::test]
+async fn what_fails_through_a_fault_of_ours_waits_its_turn_and_stays_as_it_was() {
+    let (_, client) = database().await;
+    let relay = add_relay(&client, "wss://a.com").await;
+    let now: i64 = text(&client, "SELECT floor(EXTRACT(epoch FROM now()))::bigint")
+        .await
+        .expect("a time")
+        .parse()
+        .expect("a number");
+    check(&client, relay, now - 3 * HOUR, None).await;
+    let claim = format!("SELECT count(*) FROM bigbrotr.claim_checks(10, 60, {HOUR}, '{{clearnet}}')");
+    let status = "SELECT online, last_error, failures FROM bigbrotr.relay_status";
+    for class in ["proxy", "network_off", "busy", "no_roots"] {
+        client.batch_execute("UPDATE bigbrotr.relay_monitor SET next_check_at = now()").await.expect("due");
+        assert_eq!(text(&client, &claim).await.as_deref(), Some("1"), "{class}");
+        check(&client, relay, now, Some(class)).await;
+        assert_eq!(text(&client, &claim).await.as_deref(), Some("0"), "{class}: not again at once");
+        assert_eq!(rows(&client, status).await, [format!("t|{class}: {class} in words|0")]);
+        client.batch_execute("DELETE FROM bigbrotr.relay_check WHERE NOT ok").await.expect("the next one");
+    }
+    // The interval was shortened: who was good is due by the new one.
+    client
+        .batch_execute("UPDATE bigbrotr.relay_monitor SET next_check_at = now() + interval '5 hours'")
+        .await
+        .expect("planned by a longer one");
+    assert_eq!(text(&client, &claim).await.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_holds_up_nothing() {
+    let (_, client) = database().await;
+    let relay = add_relay(&client, "wss://a.com").await;
+    let now: i64 = text(&client, "SELECT floor(EXTRACT(epoch FROM now()))::bigint")
+        .await
+        .expect("a time")
+        .parse()
+        .expect("a number");
+    check(&client, relay, now + 9000 * HOUR, None).await;
+    client
+        .batch_execute("UPDATE bigbrotr.relay_monitor SET next_check_at = now() + interval '1 year'")
+        .await
+        .expect("as that clock had it");
+    let claim = format!("SELECT count(*) FROM bigbrotr.claim_checks(10, 60, {HOUR}, '{{clearnet}}')");
+    assert_eq!(text(&client, &claim).await.as_deref(), Some("1"));
+    check(&client, relay, now, Some("tcp")).await;
+    assert_eq!(
+        rows(&client, "SELECT online, failures, checked_at < now() + interval '1 hour' FROM bigbrotr.relay_status")
+            .await,
+        ["f|1|t"]
+    );
+}
+
+#[tokio::test]
+async fn a_relay_is_dead_after_the_time_of_sixty_checks_and_a_week_at_most() {
+    let (_, client) = database().await;
+    for (interval, silence, dead) in [
+        (1, 59, false),
+        (1, 61, true),
+        (HOUR, 59 * HOUR, false),
+        (HOUR, 61 * HOUR, true),
+        (24 * HOUR, 7 * 24 * HOUR + 1, true),
+    ] {
+        let relay = add_relay(&client, &format!("wss://r{interval}-{silence}.com")).await;
+        let fail = |at: i64| {
+            format!("SELECT bigbrotr.record_check({relay}, {at}, false, NULL, NULL, NULL, 'tcp', 'x', {interval})")
+        };
+        text(&client, &format!("SELECT bigbrotr.record_check({relay}, {T}, true, 1, 1, NULL, NULL, NULL, {interval})"))
+            .await;
+        for n in 1..=4 {
+            text(&client, &fail(T + n)).await;
+        }
+        text(&client, &fail(T + silence)).await;
+        let state = format!("SELECT state = 'dead' FROM bigbrotr.relay WHERE id = {relay}");
+        assert_eq!(text(&client, &state).await.as_deref(), Some(if dead { "t" } else { "f" }), "{interval} {silence}");
+    }
+}
+
+#[tokio::test]
+async fn the_history_of_a_dead_relay_has_no_holes_of_our_own_making() {
+    let (_, client) = database().await;
+    let relay = add_relay(&client, "wss://a.com").await;
+    check(&client, relay, T, None).await;
+    let mut at = T;
+    // As late as the schedule has it each time.
+    for _ in 0..20 {
+        at += HOUR;
+        check(&client, relay, at, Some("tcp")).await;
+    }
+    for _ in 0..20 {
+        let next = format!(
+            "SELECT ceil(EXTRACT(epoch FROM next_check_at - now()))::bigint FROM bigbrotr.relay_monitor WHERE relay_id = {relay}"
+        );
+        at += text(&client, &next).await.expect("planned").parse::<i64>().expect("a number");
+        check(&client, relay, at, Some("tcp")).await;
+    }
+    assert_eq!(
+        text(&client, "SELECT count(*) FROM bigbrotr.relay_history WHERE NOT online").await.as_deref(),
+        Some("1")
+    );
+}
+
+#[tokio::test]
 async fn the_state_of_a_relay_has_a_history() {
     let (_, client) = database().await;
     let relay = add_relay(&client, "wss://a.com").await;

@@ -195,7 +195,7 @@ async fn names_that_failed_give_their_places_in_a_full_domain_to_new_ones() {
     let aged = "UPDATE bigbrotr.candidate_evidence SET last_seen_at = now() - interval '25 hours' WHERE url LIKE 'wss://r005%'";
     client.batch_execute(aged).await.expect("a day later");
     assert_eq!(name(&client, &some(5, 6), "1", 10_000).await, "1 0 0 0");
-    assert_eq!(text(&client, held).await.as_deref(), Some("per 001 002 003 004 005 008 009 010 030 031"));
+    assert_eq!(text(&client, held).await.as_deref(), Some("per 001 002 003 005 007 008 009 010 030 031"));
     let places = "SELECT count(*) FROM bigbrotr.candidate_evidence WHERE domain = 'shared.com'";
     assert_eq!(number(&client, places).await, 10);
     // The operator may name it whenever he likes.
@@ -263,6 +263,9 @@ async fn limits_of_zero_are_none() {
         client.batch_execute(&format!("SET bigbrotr.max_candidates{limit} = 0")).await.expect("set");
     }
     let urls = "SELECT 'wss://r' || n || '.nos.lol' FROM generate_series(1, 5000) AS n";
+    // Also where somebody is there who could yield.
+    assert_eq!(name(&client, "SELECT 'wss://r0.nos.lol'", "1", 10).await, "1 0 0 0");
+    client.batch_execute("UPDATE bigbrotr.candidate SET failures = 1").await.expect("failed");
     let room = number(&client, "SELECT bigbrotr.candidate_room()").await;
     assert_eq!(name(&client, urls, "1", i32::try_from(room).expect("fits")).await, "5000 0 0 0");
 }
@@ -312,6 +315,61 @@ async fn what_is_named_badly_or_blocked_or_twice_is_no_candidate() {
         );
         assert_eq!(number(&client, &sql).await, 0, "{nothing}");
     }
+}
+
+#[tokio::test]
+async fn what_a_stranger_named_first_is_the_operators_once_he_names_it() {
+    let (_, client) = database().await;
+    text(&client, "SELECT bigbrotr.add_candidates('{wss://a.com,wss://b.com,wss://c.com}', 'event')").await;
+    let failed = "SELECT bigbrotr.fail_candidate(url, 'limit: x', true) FROM bigbrotr.candidate";
+    client.batch_execute(failed).await.expect("refused");
+    assert_eq!(number(&client, "SELECT bigbrotr.seed('{wss://a.com}')").await, 0);
+    assert_eq!(number(&client, "SELECT bigbrotr.add_candidates('{wss://b.com}', 'seed')").await, 0);
+    assert_eq!(number(&client, "SELECT bigbrotr.add_candidates('{wss://a.com,wss://b.com}', 'event')").await, 0);
+    let sources =
+        "SELECT url, source, next_attempt_at <= now(), last_seen_at IS NOT NULL FROM bigbrotr.candidate ORDER BY 1";
+    assert_eq!(
+        rows(&client, sources).await,
+        ["wss://a.com|operator|t|t", "wss://b.com|seed|f|t", "wss://c.com|event|f|f"]
+    );
+}
+
+#[tokio::test]
+async fn who_brings_a_url_in_again_pays_for_it_again() {
+    let (_, client) = database().await;
+    author(&client, 1).await;
+    client.batch_execute("SET bigbrotr.max_candidates_per_author = 10").await.expect("set");
+    let urls = "SELECT 'wss://r' || n || 'x.com' FROM generate_series(1, 10) AS n";
+    assert_eq!(name(&client, urls, "1", 10_000).await, "10 0 0 0");
+    client
+        .batch_execute(
+            "UPDATE bigbrotr.candidate_evidence SET first_seen_at = now() - interval '2 days';
+             DELETE FROM bigbrotr.candidate",
+        )
+        .await
+        .expect("evicted two days later");
+    assert_eq!(name(&client, urls, "1", 10_000).await, "10 0 0 0");
+    client.batch_execute("DELETE FROM bigbrotr.candidate").await.expect("and again");
+    assert_eq!(name(&client, urls, "1", 10_000).await, "0 10 0 0");
+}
+
+#[tokio::test]
+async fn patterns_of_blocks_are_read_as_they_are_meant() {
+    let (_, client) = database().await;
+    for (pattern, kept) in [
+        ("wss://Relay.Example.com/", "wss://relay.example.com"),
+        ("WSS://Relay.nos.lol:443", "wss://relay.nos.lol"),
+        ("%://X.nos.lol/", "%://x.nos.lol"),
+        ("wss://nos.lol/Path", "wss://nos.lol/Path"),
+        ("%://nos.lol/Path%", "%://nos.lol/Path%"),
+        ("%.Bad.com%", "%.bad.com%"),
+        ("wss://a\\_b.com", "wss://a\\_b.com"),
+        ("relay.damus.io", "relay.damus.io"),
+    ] {
+        let sql = format!("INSERT INTO bigbrotr.block (pattern) VALUES ('{pattern}') RETURNING pattern");
+        assert_eq!(text(&client, &sql).await.as_deref(), Some(kept), "{pattern}");
+    }
+    assert_eq!(text(&client, "SELECT bigbrotr.is_blocked('wss://relay.nos.lol')").await.as_deref(), Some("t"));
 }
 
 #[tokio::test]

@@ -144,6 +144,9 @@ pub fn permission(info: Option<&Info>) -> Result<u32, &'static str> {
     };
     let Ok(document) = RelayInformation::parse(data) else { return Err("its NIP-11 document cannot be read") };
     let limitation = document.limitation;
+    if limitation.is_unclear {
+        return Err("what its NIP-11 document says of access cannot be read");
+    }
     let says = |flag: Option<bool>| flag == Some(true);
     if says(limitation.payment_required) {
         return Err("payment_required");

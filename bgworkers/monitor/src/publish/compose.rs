@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bigbrotr_core::{StoreError, Value};
 use bigbrotr_models::VerifiedEvent;
-use bigbrotr_nips::nip66::Draft;
+use bigbrotr_nips::nip66::{Draft, RELAY_LIST_KIND};
 use tokio::time::Instant;
 
 use super::Shared;
@@ -75,7 +75,10 @@ impl Composer {
     }
 
     /// The profile, relay list and announcement, where they changed or are old.
-    async fn own(&self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn own(&self) -> Result<(), StoreError> {
         let rows = self.shared.context.store.call(OWN, vec![self.pubkey()]).await?;
         let now = seconds() as i64;
         let mut batch = Batch::default();
@@ -90,8 +93,10 @@ impl Composer {
                 Some((created_at, true)) if created_at > now - OWN_AGE_S => {}
                 last => {
                     let created_at = last.map_or(now, |(last, _)| now.max(last.saturating_add(1)));
-                    let about =
-                        About { relay_id: 0, documents: Vec::new(), checked_us: now * 1_000_000, is_private: false };
+                    // A list of private relays is no news for public ones.
+                    let is_private =
+                        draft.kind == RELAY_LIST_KIND && self.shared.plan.targets.iter().all(|t| t.is_private);
+                    let about = About { relay_id: 0, documents: Vec::new(), checked_us: now * 1_000_000, is_private };
                     batch.add(&self.shared, draft.clone(), created_at, about);
                 }
             }

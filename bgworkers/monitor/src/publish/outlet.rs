@@ -58,14 +58,7 @@ async fn keep(shared: &Arc<Shared>, target: &Target) -> Result<std::convert::Inf
             }
             Ok((connection, _)) => {
                 record(shared, url, true, None, None).await?;
-                let sending = Sending::new(
-                    shared.clone(),
-                    url,
-                    target.url.with_root_slash(),
-                    connection,
-                    &mut queue,
-                    &mut memory,
-                );
+                let sending = Sending::new(shared.clone(), &target.url, connection, &mut queue, &mut memory);
                 let (why, pause) = match sending.run().await? {
                     Ended::Lost { why, useful } => {
                         if useful {
@@ -76,6 +69,8 @@ async fn keep(shared: &Arc<Shared>, target: &Target) -> Result<std::convert::Inf
                     }
                     Ended::Unwanted(why) => (format!("refuses everything: {why}"), jitter(refused.fail())),
                 };
+                // A connection that is only going to wait would be closed for being idle.
+                let pause = pause.max(memory.paused_until().saturating_duration_since(Instant::now()));
                 record(shared, url, false, Some(why), Some(pause)).await?;
                 pause
             }

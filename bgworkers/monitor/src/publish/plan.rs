@@ -39,8 +39,6 @@ pub struct Plan {
     pub auth_enabled: bool,
     /// How relay URLs are read.
     pub address_policy: AddressPolicy,
-    /// From a sent EVENT to its OK.
-    pub request_timeout: Duration,
     /// How long a check may take: it is recorded that much after its time.
     pub longest_check: Duration,
     /// What the operator should know.
@@ -72,7 +70,6 @@ impl Plan {
             interval,
             auth_enabled: config.auth_enabled,
             address_policy: config.address_policy,
-            request_timeout: config.request_timeout,
             longest_check: 2
                 * (config.connect_timeout.max(config.overlay_connect_timeout)
                     + config.request_timeout.max(config.overlay_request_timeout))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bigbrotr_core::StoreError;
 use bigbrotr_core::backoff::{Backoff, jitter};
+use bigbrotr_models::RelayUrl;
 use bigbrotr_nips::nip01::{ClientMessage, ClosePrefix, NoticeClass, RelayMessage};
 use bigbrotr_utils::{Connection, DialError, Frame};
 use tokio::time::Instant;
@@ -25,18 +26,38 @@ const SLOWEST: Duration = Duration::from_secs(5);
 const MAX_REFUSALS: u32 = 8;
 
 /// What outlives a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Memory {
     /// Refusals since it last accepted something.
     refusals: u32,
     /// It wants to know who we are before anything else.
     wants_auth: bool,
+    /// Pauses it asked for: longer each time, until it accepts something.
+    slower: Backoff,
+    /// Pause between two events.
+    pace: Duration,
+    /// It asked not to be sent anything until then.
+    paused_until: Instant,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        let slower = Backoff::new(Duration::from_secs(5), Duration::from_secs(600));
+        Self { refusals: 0, wants_auth: false, slower, pace: PACE, paused_until: Instant::now() }
+    }
+}
+
+impl Memory {
+    /// When it may be sent something again: a relay that says `rate-limited:` and hangs up means the next connection too.
+    pub fn paused_until(&self) -> Instant {
+        self.paused_until
+    }
 }
 
 /// Why a connection is not used any more.
 #[derive(Debug)]
 pub enum Ended {
-    /// It broke, or the relay did not answer. `useful`: after it had answered something.
+    /// It broke, or the relay did not answer. `useful`: after it had accepted something.
     Lost { why: String, useful: bool },
     /// The relay refuses whatever it is sent.
     Unwanted(String),
@@ -53,6 +74,8 @@ struct Sent {
 pub struct Sending<'a> {
     shared: Arc<Shared>,
     url: &'a str,
+    /// From a sent event to its OK.
+    answer_timeout: Duration,
     connection: Connection,
     queue: &'a mut Queue,
     memory: &'a mut Memory,
@@ -60,13 +83,9 @@ pub struct Sending<'a> {
     answers: Answers,
     auth: Auth,
     next_at: Instant,
-    pace: Duration,
-    slower: Backoff,
-    paused_until: Instant,
     /// The relay asked for a pause, and nobody knows yet.
     slowed: Option<(String, Duration)>,
     accepted: u32,
-    answered: bool,
     notice: Option<String>,
 }
 
@@ -74,33 +93,31 @@ impl<'a> Sending<'a> {
     /// Over a fresh connection.
     pub fn new(
         shared: Arc<Shared>,
-        url: &'a str,
-        auth_url: String,
+        url: &'a RelayUrl,
         connection: Connection,
         queue: &'a mut Queue,
         memory: &'a mut Memory,
     ) -> Self {
         let signer = shared.plan.auth_enabled.then(|| shared.signer.clone());
-        let mut auth = Auth::new(signer, auth_url);
+        let mut auth = Auth::new(signer, url.with_root_slash());
+        let next_at = memory.paused_until.max(Instant::now());
+        let answer_timeout = shared.plan.dialer.request_timeout_in(url.network());
         if memory.wants_auth {
             auth.want();
         }
         Self {
             shared,
-            url,
+            url: url.as_str(),
+            answer_timeout,
             connection,
             queue,
             memory,
             sent: Vec::new(),
             answers: Answers::default(),
             auth,
-            next_at: Instant::now(),
-            pace: PACE,
-            slower: Backoff::new(Duration::from_secs(5), Duration::from_secs(600)),
-            paused_until: Instant::now(),
+            next_at,
             slowed: None,
             accepted: 0,
-            answered: false,
             notice: None,
         }
     }
@@ -189,19 +206,19 @@ impl<'a> Sending<'a> {
             Some(notice) => format!("{} ({notice})", why.to_string()),
             None => why.to_string(),
         };
-        Ended::Lost { why, useful: self.answered }
+        Ended::Lost { why, useful: self.accepted > 0 }
     }
 
     async fn send(&mut self, item: Item) -> Result<(), DialError> {
         let text = ClientMessage::Event { event: &item.event }.to_json();
         let now = Instant::now();
-        self.sent.push(Sent { item, at_us: now_us(), until: now + self.shared.plan.request_timeout });
-        self.next_at = now + self.pace;
+        self.sent.push(Sent { item, at_us: now_us(), until: now + self.answer_timeout });
+        self.next_at = now + self.memory.pace;
         self.connection.send_text(text).await
     }
 
     async fn authenticate(&mut self) -> Result<(), DialError> {
-        let patience = self.shared.plan.request_timeout.min(Duration::from_secs(5));
+        let patience = self.answer_timeout.min(Duration::from_secs(5));
         match self.auth.answer(now_us() / 1_000_000, patience) {
             Some(event) => self.connection.send_text(ClientMessage::Auth { event: &event }.to_json()).await,
             None => Ok(()),
@@ -225,7 +242,7 @@ impl<'a> Sending<'a> {
             }
             return None;
         }
-        let limit = self.shared.plan.request_timeout.as_millis();
+        let limit = self.answer_timeout.as_millis();
         Some(self.lost(&format!("no answer to an event within {limit} ms")))
     }
 
@@ -257,15 +274,14 @@ impl<'a> Sending<'a> {
     }
 
     fn answered(&mut self, sent: Sent, accepted: bool, message: &str) -> Option<Ended> {
-        self.answered = true;
         let prefix = ClosePrefix::parse(message);
         if accepted || prefix == ClosePrefix::Duplicate {
             self.answers.push(sent.item, Answer::Accepted, message, sent.at_us);
             self.memory.refusals = 0;
-            self.slower.reset();
+            self.memory.slower.reset();
             self.accepted = self.accepted.saturating_add(1);
             if self.accepted.is_multiple_of(50) {
-                self.pace = (self.pace / 2).max(PACE);
+                self.memory.pace = (self.memory.pace / 2).max(PACE);
             }
             return None;
         }
@@ -291,13 +307,13 @@ impl<'a> Sending<'a> {
     /// The relay finds us too fast: a pause, longer each time, and a slower pace from then on.
     fn slow_down(&mut self, message: &str) {
         // What was sent before it said so is refused for the same reason.
-        if Instant::now() < self.paused_until {
+        if Instant::now() < self.memory.paused_until {
             return;
         }
-        let pause = jitter(self.slower.fail());
-        self.pace = (self.pace * 2).min(SLOWEST);
-        self.paused_until = Instant::now() + pause;
-        self.next_at = self.paused_until;
+        let pause = jitter(self.memory.slower.fail());
+        self.memory.pace = (self.memory.pace * 2).min(SLOWEST);
+        self.memory.paused_until = Instant::now() + pause;
+        self.next_at = self.memory.paused_until;
         self.slowed = Some((clean(message), pause));
     }
 }
