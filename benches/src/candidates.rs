@@ -16,8 +16,9 @@ const TIMEOUT_S: usize = 10;
 pub const CONCURRENCY: usize = 512;
 /// For everything but the silent ones.
 const SLACK_S: f64 = 2.0;
-/// MB of private memory.
+/// MB of private memory for 2,000 candidates; more of them may take more.
 const MEMORY: f64 = 100.0;
+const MEMORY_PER: f64 = 2_000.0;
 /// Of ten candidates: six live, two refused, two silent, one of these before the upgrade and one after it.
 const MIX: [Host; 10] = {
     use Host::{Live, Mute, MuteWebSocket, Refused};
@@ -65,7 +66,12 @@ pub async fn run(count: usize, concurrency: usize) {
     println!("as many as are not silent are tried after {quick:.2} s");
     println!("the silent ones take {rounds} × {TIMEOUT_S} s at this concurrency; over it: {:.2} s", wall - bound);
     at_most("wall until all are tried", wall, bound + SLACK_S, "s");
-    at_most("peak private memory of the validator", mb(watch.peak()), MEMORY, "MB");
+    at_most(
+        "peak private memory of the validator",
+        mb(watch.peak()),
+        MEMORY * (count as f64 / MEMORY_PER).max(1.0),
+        "MB",
+    );
     println!(
         "CPU: {cpu:.2} s the validator, {all:.2} s the server with it; {:.2} ms a candidate",
         cpu * 1000.0 / count as f64

@@ -56,8 +56,9 @@ async fn main() {
     } else if !is_alone {
         candidates::run(2_000, candidates::CONCURRENCY).await;
         candidates::run(10_000, candidates::CONCURRENCY).await;
-        // As many slots as there are silent ones, and some for the others.
-        candidates::run(10_000, 2_500).await;
+        // Scaled with the candidates: 2,560 are five times the default, and 10,000 let every silent one begin at once.
+        candidates::run(10_000, 2_560).await;
+        candidates::run(10_000, 10_000).await;
     }
     if let Some(relays) = checks.or((!is_alone).then_some(500)) {
         checks::run(relays).await;

@@ -62,7 +62,7 @@ impl Room {
     }
 }
 
-/// Writes all of `mentions` and what follows as one transaction.
+/// Writes all of `mentions` and what follows as one transaction; a transaction for each thousand of them where nothing follows.
 pub async fn write(
     context: &Context,
     mentions: &Mentions,
@@ -80,12 +80,21 @@ pub async fn write(
             calls.push(Call::new(NAME, args));
         }
     }
-    let naming = calls.len();
-    calls.extend(then);
-    if calls.is_empty() {
+    if calls.is_empty() && then.is_none() {
         return Ok(Outcome::default());
     }
     let mut outcome = Outcome::default();
+    if then.is_none() {
+        // No transaction may be long, and each of these stands for itself.
+        for call in calls {
+            let one = Outcome::read(&context.store.call(call.sql, call.args).await?)?;
+            room.spend(one.added);
+            outcome.add(one);
+        }
+        return Ok(outcome);
+    }
+    let naming = calls.len();
+    calls.extend(then);
     for rows in context.store.transaction(calls).await?.iter().take(naming) {
         outcome.add(Outcome::read(rows)?);
     }

@@ -262,6 +262,26 @@ mod tests {
         assert!(!pool.wants_more(), "its host is free");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_limits_of_ours_prevent_is_kept_and_looked_at_again() {
+        let mut pool = Pool::new(HostLimits::default());
+        let end = |pool: &mut Pool, delays| {
+            let mut candidate = in_doubt("ws://127.0.0.1:1", "ws://127.0.0.2:1");
+            let mut doubt = candidate.doubt.take().unwrap();
+            doubt.delays = delays;
+            let task = pool.tries.spawn(async move { Outcome::Later(doubt) });
+            pool.running.insert(task.id(), Running { url: candidate.url, hosts: Vec::new() });
+        };
+        end(&mut pool, 1);
+        assert_eq!(pool.finished(1).await, []);
+        assert!(!pool.is_empty() && pool.next().is_none(), "not yet");
+        tokio::time::advance(DELAY).await;
+        assert!(pool.next().is_some_and(|candidate| candidate.doubt.is_some()));
+        end(&mut pool, MAX_DELAYS + 1);
+        assert_eq!(pool.finished(1).await.len(), 1, "not for ever");
+        assert!(pool.is_empty());
+    }
+
     #[tokio::test]
     async fn free_hosts_are_tried_at_once_however_many_there_are() {
         let dialer = Dialer::new(DialerConfig::default());

@@ -186,9 +186,10 @@ pub fn documents() -> Vec<Vec<u8>> {
 pub fn compressed() -> Vec<Vec<u8>> {
     // {"name":"a relay"} by gzip, and as zlib and raw deflate have it.
     let raw = b"\xab\x56\xca\x4b\xcc\x4d\x55\xb2\x52\x4a\x54\x28\x4a\xcd\x49\xac\x54\xaa\x05\x00";
-    let gzip = [&b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"[..], raw, b"\0\0\0\0\x12\0\0\0"].concat();
+    let gzip = [&b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03"[..], raw, b"\x52\xc6\x7f\x8a\x12\x00\x00\x00"].concat();
+    let zlib = [&b"\x78\x9c"[..], raw, b"\x37\xbb\x05\xfa"].concat();
     let with = |first: u8, body: &[u8]| [&[first], body].concat();
-    vec![with(1, &gzip), with(0, &gzip), with(2, raw), with(2, &[&b"\x78\x9c"[..], raw].concat()), with(4, b"\x8b{}")]
+    vec![with(1, &gzip), with(0, &gzip), with(2, raw), with(2, &zlib), with(4, b"\x8b{}")]
 }
 
 pub fn messages() -> Vec<Vec<u8>> {

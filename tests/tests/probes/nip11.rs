@@ -43,6 +43,9 @@ fn ok(headers: &str, body: &[u8]) -> Vec<u8> {
     [format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: {length}\r\n\r\n").as_bytes(), body].concat()
 }
 
+/// `{"name":"x"}`
+const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\xca\x4b\xcc\x4d\x55\xb2\x52\xaa\x50\xaa\x05\x00\x69\xb3\x81\x9e\x0c\x00\x00\x00";
+
 #[tokio::test]
 async fn documents_come_in_every_shape() {
     let (cluster, client) = start(options(&[("bigbrotr.monitor_checks", "nip11")])).await;
@@ -73,8 +76,18 @@ async fn documents_come_in_every_shape() {
         ("four redirects", fifth, false, None, false),
         ("redirect inwards", canned(redirect(302, "http://169.254.169.254/latest")).await, false, None, false),
         ("redirect elsewhere", canned(redirect(302, "http://relay.example.org/")).await, false, None, false),
-        ("gzip", canned(ok("Content-Encoding: gzip\r\n", &gzip)).await, false, Some("nip11_compressed"), true),
-        ("gzip, not said", canned(ok("", &gzip[..20])).await, false, Some("nip11_compressed"), true),
+        ("gzip", canned(ok("Content-Encoding: gzip\r\n", GZIP)).await, true, None, true),
+        (
+            "gzip, called deflate",
+            canned(ok("Content-Encoding: deflate\r\n", GZIP)).await,
+            false,
+            Some("nip11_compressed"),
+            true,
+        ),
+        ("gzip, not a word", canned(ok("", GZIP)).await, true, None, true),
+        ("a key twice", canned(ok("", b"{\"name\":\"y\",\"name\":\"x\"}")).await, true, None, true),
+        ("damaged gzip", canned(ok("Content-Encoding: gzip\r\n", &gzip)).await, false, Some("nip11_compressed"), true),
+        ("damaged gzip, not said", canned(ok("", &gzip[..20])).await, false, Some("nip11_compressed"), true),
         (
             "br",
             canned(ok("Content-Encoding: br\r\n", b"\x8b\x02\x80{}\x03")).await,
