@@ -175,8 +175,9 @@ CREATE FUNCTION bigbrotr.record_metadata(relay_id integer, type text, id bytea, 
   AS $$
     DECLARE
       kind     constant bigbrotr.metadata_type := record_metadata.type::bigbrotr.metadata_type;
-      -- A relay whose document differs at every check keeps as many: weeks of them.
-      most     constant integer := 1000;
+      -- A relay whose document differs at every check keeps as many: weeks of them, or what takes so many bytes.
+      most       constant integer := 1000;
+      most_bytes constant bigint := 4194304;
       document jsonb;
       newest   bigbrotr.relay_metadata;
       known    jsonb;
@@ -230,11 +231,23 @@ CREATE FUNCTION bigbrotr.record_metadata(relay_id integer, type text, id bytea, 
         DELETE FROM bigbrotr.relay_metadata AS m
         WHERE m.relay_id = record_metadata.relay_id AND m.type = kind
           AND m.first_seen_at <= (
-            SELECT k.first_seen_at FROM bigbrotr.relay_metadata AS k
-            WHERE k.relay_id = record_metadata.relay_id AND k.type = kind
-            ORDER BY k.first_seen_at DESC OFFSET most LIMIT 1);
+            SELECT k.first_seen_at
+            FROM (
+              SELECT n.first_seen_at, row_number() OVER newest_first AS place,
+                     sum(pg_column_size(d.data) + pg_column_size(d.typed)) OVER newest_first AS bytes
+              FROM (
+                SELECT r.first_seen_at, r.metadata_id FROM bigbrotr.relay_metadata AS r
+                WHERE r.relay_id = record_metadata.relay_id AND r.type = kind
+                ORDER BY r.first_seen_at DESC LIMIT most + 1
+              ) AS n
+              CROSS JOIN LATERAL (SELECT m.data, m.typed FROM bigbrotr.metadata AS m WHERE m.id = n.metadata_id AND m.type = kind LIMIT 1) AS d
+              WINDOW newest_first AS (ORDER BY n.first_seen_at DESC)
+            ) AS k
+            WHERE k.place > most OR k.place > 3 AND k.bytes > most_bytes
+            ORDER BY k.first_seen_at DESC
+            LIMIT 1);
       END IF;
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.record_metadata(integer, text, bytea, text, double precision) IS
-  'Internal: a relay gave this document (id: its content hash) at seen_at, unix seconds. Extends the newest run if it is the same document (of DNS: but for its TTL), else begins a run, notes what changed, and keeps the newest thousand runs.';
+  'Internal: a relay gave this document (id: its content hash) at seen_at, unix seconds. Extends the newest run if it is the same document (of DNS: but for its TTL), else begins a run, notes what changed, and keeps the newest thousand runs, or as many as have 4 MB of documents.';

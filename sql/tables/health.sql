@@ -22,7 +22,7 @@ CREATE TABLE bigbrotr.relay_metadata (
 );
 CREATE INDEX relay_metadata_metadata_id_idx ON bigbrotr.relay_metadata (metadata_id, type);
 COMMENT ON TABLE bigbrotr.relay_metadata IS
-  'Which document a relay had from when to when. An unchanged document extends its row instead of adding one. History is kept: the newest thousand rows of each relay and type.';
+  'Which document a relay had from when to when. An unchanged document extends its row instead of adding one. History is kept: the newest thousand rows of each relay and type, or as many as have 4 MB of documents.';
 COMMENT ON COLUMN bigbrotr.relay_metadata.relay_id IS 'relay.id.';
 COMMENT ON COLUMN bigbrotr.relay_metadata.type IS 'Which check it came from.';
 COMMENT ON COLUMN bigbrotr.relay_metadata.metadata_id IS 'metadata.id.';

@@ -76,10 +76,7 @@ impl RelayInformation {
     /// strings, which make it invalid JSON, are replaced.
     pub fn parse(text: &str) -> Result<Self, InformationError> {
         let text = text.trim_start_matches('\u{feff}').trim_matches(['\0', ' ', '\t', '\r', '\n']);
-        let value: Value = match serde_json::from_str(text) {
-            Ok(value) => value,
-            Err(_) => serde_json::from_str(&repaired(text)).map_err(|_| InformationError::NotJson)?,
-        };
+        let value = json(text).ok_or(InformationError::NotJson)?;
         let Value::Object(document) = value else { return Err(InformationError::NotAnObject) };
         Ok(Self {
             name: text_of(&document, "name"),
@@ -97,6 +94,36 @@ impl RelayInformation {
                 .unwrap_or_default(),
         })
     }
+}
+
+/// A JSON value, also where strings had to be repaired, or where a number is larger than any `f64`, which is null then.
+pub(crate) fn json(text: &str) -> Option<Value> {
+    serde_json::from_str(text).or_else(|_| serde_json::from_str(&finite(&repaired(text)))).ok()
+}
+
+fn finite(text: &str) -> String {
+    let is_part = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'+' | b'-' | b'e' | b'E');
+    let mut out = String::with_capacity(text.len());
+    let (mut in_string, mut escaped, mut copied, mut number) = (false, false, 0, None);
+    for (at, byte) in text.bytes().enumerate() {
+        if let Some(start) = number.filter(|_| !is_part(byte)) {
+            number = None;
+            if text.get(start..at).and_then(|number| number.parse::<f64>().ok()).is_some_and(f64::is_infinite) {
+                out.push_str(text.get(copied..start).unwrap_or_default());
+                out.push_str("null");
+                copied = at;
+            }
+        }
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'-' | b'0'..=b'9' if !in_string => _ = number.get_or_insert(at),
+            _ => {}
+        }
+    }
+    out.push_str(text.get(copied..).unwrap_or_default());
+    out
 }
 
 /// The value, or the first one of a list.
@@ -257,6 +284,20 @@ mod tests {
     fn an_npub_is_read_as_its_key() {
         let npub = nip19::npub(&[7; 32]);
         assert_eq!(parse(&format!("{{\"pubkey\":\"{npub}\"}}")).pubkey.unwrap(), "07".repeat(32));
+    }
+
+    #[test]
+    fn a_number_without_end_discards_nothing_else() {
+        let info = parse(
+            r#"{"supported_nips":[1,-1e999,11],"limitation":{"max_limit":1e400,"max_event_tags":7},"name":"1e999"}"#,
+        );
+        assert_eq!((info.supported_nips, info.limitation.max_limit), (vec![1, 11], None));
+        assert_eq!((info.limitation.max_event_tags, info.name.as_deref()), (Some(7), Some("1e999")));
+        let digits = "9".repeat(400);
+        assert_eq!(json(&format!("[{digits},{digits}.5e1,2e5]")), Some(serde_json::json!([null, null, 2e5])));
+        for text in ["-", "1e400", "1e", "[1e400", "--1e999"] {
+            assert_eq!(json(text), None, "{text}");
+        }
     }
 
     #[test]

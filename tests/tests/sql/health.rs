@@ -171,6 +171,23 @@ async fn a_document_that_differs_each_time_takes_no_more_than_its_share() {
 }
 
 #[tokio::test]
+async fn large_documents_that_differ_each_time_take_a_few_megabytes() {
+    let (_, client) = database().await;
+    let relay = add_relay(&client, "wss://a.com").await;
+    let noise = "(SELECT string_agg(md5(n || '-' || k), '') FROM generate_series(1, 3200) AS k)";
+    let sql = format!(
+        "SELECT bigbrotr.record_metadata({relay}, 'nip11_info', sha256(n::text::bytea), jsonb_build_object('x', {noise})::text, {T} + n * 60)
+         FROM generate_series(1, 80) AS n ORDER BY n"
+    );
+    client.batch_execute(&sql).await.expect("recorded");
+    let kept = "SELECT count(*) BETWEEN 30 AND 60, max(last_seen_at) = to_timestamp(1700000000 + 80 * 60) FROM bigbrotr.relay_metadata";
+    assert_eq!(rows(&client, kept).await, ["t|t"]);
+    text(&client, "SELECT bigbrotr.maintain(1000000000, 1, 100000)").await;
+    let bytes = "SELECT sum(pg_column_size(data)) BETWEEN 3000000 AND 4200000 FROM bigbrotr.metadata";
+    assert_eq!(text(&client, bytes).await.as_deref(), Some("t"));
+}
+
+#[tokio::test]
 async fn times_up_and_down_are_exact_and_weighted_by_time() {
     let (_, client) = database().await;
     let relay = add_relay(&client, "wss://a.com").await;

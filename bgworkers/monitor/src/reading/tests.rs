@@ -62,7 +62,7 @@ async fn a_relay_that_only_asks_for_auth_or_sends_a_notice_is_there_but_was_not_
 async fn a_notice_that_refuses_nothing_is_no_answer() {
     let reading = measure_with(Answers::frames(&[r#"["NOTICE","maintenance tonight"]"#])).await;
     assert_eq!((class(&reading), reading.read_ms, reading.remark.as_deref()), (Some("silence"), None, None));
-    assert!(reading.failure.unwrap().text.ends_with("; NOTICE maintenance tonight"));
+    assert!(reading.failure.is_some_and(|failure| failure.text.ends_with("; NOTICE maintenance tonight")));
     let gone = Answers { hang_up: true, ..Answers::frames(&[r#"["NOTICE","maintenance tonight"]"#]) };
     assert!(matches!(class(&measure_with(gone).await), Some("tcp" | "ws")));
     // Nor does a challenge excuse what follows it.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::{labels, tag, text};
+use crate::nip11;
 
 /// Most `N` tags.
 const MAX_NIPS: usize = 200;
@@ -17,8 +18,8 @@ const MAX_RANGE: u64 = 16;
 
 /// The document as JSON; empty where it is none that can be read.
 pub fn parse(json: &str) -> Map<String, Value> {
-    match serde_json::from_str(json) {
-        Ok(Value::Object(document)) => document,
+    match nip11::json(json) {
+        Some(Value::Object(document)) => document,
         _ => Map::new(),
     }
 }

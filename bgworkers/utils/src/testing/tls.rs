@@ -230,7 +230,10 @@ async fn without_roots_tls_fails_and_plain_connections_work() {
     let server = Server::websocket(echo).await;
     let rootless = dialer(config());
     assert!(rootless.connect_endpoint(&server.endpoint()).await.is_ok());
-    match rootless.connect_endpoint(&secure("localhost", &server)).await.err().unwrap() {
+    assert!(rootless.without_roots().is_some_and(|said| said.contains("ca-certificates")));
+    let error = rootless.connect_endpoint(&secure("localhost", &server)).await.err().unwrap();
+    assert_eq!((error.class(), error.is_ours()), ("no_roots", true));
+    match error {
         DialError::Tls(failure) => assert_eq!(failure.kind, TlsFailureKind::NoRoots),
         other => panic!("{other}"),
     }
