@@ -225,7 +225,11 @@ async fn connected(
 
 async fn info(url: &RelayUrl, settings: &Settings) -> Info {
     let request = HttpRequest::relay(url, document::ACCEPT, document::MAX_BODY);
-    match settings.dialer.http_get(&request).await {
+    let response = settings.dialer.http_get(&request).await;
+    if let Ok(response) = &response {
+        settings.clocks.note(response.headers.get("date"), SystemTime::now());
+    }
+    match response {
         Err(error) => Info::Failed(Failure::from(&error)),
         Ok(response) if response.status != 200 => Info::Status(response.status),
         Ok(response) => match document::read_encoded(&response.body, response.encoding.as_deref()) {

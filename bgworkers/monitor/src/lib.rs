@@ -3,6 +3,7 @@
 mod batch;
 mod check;
 mod checks;
+mod clock;
 #[doc(hidden)] // for the fuzz targets
 pub mod document;
 mod files;
@@ -171,6 +172,9 @@ async fn run(state: &mut State, context: &Context) -> Result<CycleReport, Servic
         // What was claimed and not recorded is to be due again.
         state.entered = false;
         return Err(error.into());
+    }
+    if let Some(complaint) = settings.clocks.complaint() {
+        context.log.write(Level::Warning, complaint);
     }
     let report = pool.take_report();
     Ok(CycleReport {

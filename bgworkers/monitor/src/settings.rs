@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::checks::Checks;
 use crate::checks::write::Writer;
+use crate::clock::Clocks;
 
 /// Cap of one WebSocket message while hundreds of relays are asked: a frame's header alone reserves memory for all of it.
 const SMALL_MESSAGE: usize = 128 << 10;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub networks: Vec<Network>,
     /// How relay URLs are read.
     pub address_policy: AddressPolicy,
+    /// What other clocks say of ours.
+    pub clocks: Clocks,
     /// The checks that are chosen and can be done.
     pub checks: Checks,
     /// What writes to relays; None: nobody does.
@@ -112,6 +115,7 @@ impl Settings {
             interval_s: i32::try_from(config.monitor_interval.as_secs()).unwrap_or(i32::MAX).max(1),
             networks,
             address_policy: config.address_policy,
+            clocks: Clocks::default(),
             checks,
             writer,
             geo,

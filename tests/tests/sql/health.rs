@@ -16,6 +16,12 @@ async fn check(client: &Client, relay: i32, at: i64, error: Option<&str>) {
     text(client, &sql).await;
 }
 
+/// Unix seconds, by the server's clock.
+async fn now(client: &Client) -> i64 {
+    let now = text(client, "SELECT floor(EXTRACT(epoch FROM now()))::bigint").await.expect("a time");
+    now.parse().expect("a number")
+}
+
 /// `what old new` of every change but of the state.
 async fn changes(client: &Client) -> Vec<String> {
     let sql = "SELECT concat_ws(' ', what, coalesce(old, '-'), coalesce(new, '-')) FROM bigbrotr.relay_changelog
@@ -336,11 +342,7 @@ async fn a_failure_of_ours_is_none_of_the_relays() {
 async fn what_fails_through_a_fault_of_ours_waits_its_turn_and_stays_as_it_was() {
     let (_, client) = database().await;
     let relay = add_relay(&client, "wss://a.com").await;
-    let now: i64 = text(&client, "SELECT floor(EXTRACT(epoch FROM now()))::bigint")
-        .await
-        .expect("a time")
-        .parse()
-        .expect("a number");
+    let now = now(&client).await;
     check(&client, relay, now - 3 * HOUR, None).await;
     let claim = format!("SELECT count(*) FROM bigbrotr.claim_checks(10, 60, {HOUR}, '{{clearnet}}')");
     let status = "SELECT online, last_error, failures FROM bigbrotr.relay_status";
@@ -364,11 +366,7 @@ async fn what_fails_through_a_fault_of_ours_waits_its_turn_and_stays_as_it_was()
 async fn a_clock_that_was_ahead_holds_up_nothing() {
     let (_, client) = database().await;
     let relay = add_relay(&client, "wss://a.com").await;
-    let now: i64 = text(&client, "SELECT floor(EXTRACT(epoch FROM now()))::bigint")
-        .await
-        .expect("a time")
-        .parse()
-        .expect("a number");
+    let now = now(&client).await;
     check(&client, relay, now + 9000 * HOUR, None).await;
     client
         .batch_execute("UPDATE bigbrotr.relay_monitor SET next_check_at = now() + interval '1 year'")
