@@ -72,6 +72,7 @@ CREATE FUNCTION bigbrotr.claim_candidates(max integer, lease_s integer, networks
   SET enable_seqscan = off SET enable_bitmapscan = off
   AS $$
     DECLARE
+      began   constant timestamptz := clock_timestamp();
       wanted  integer := max;
       seen    integer;
       claimed text[];
@@ -116,7 +117,7 @@ CREATE FUNCTION bigbrotr.claim_candidates(max integer, lease_s integer, networks
           SELECT u.url, NOT bigbrotr.is_blocked(CASE WHEN u.url LIKE 'wss:%' THEN 'ws:' || substr(u.url, 5) ELSE 'wss:' || substr(u.url, 4) END)
           FROM unnest(claimed) AS u(url);
         -- Each of them is leased or put off by now, so there is an end; but no statement may be long, however many are blocked.
-        EXIT WHEN seen < wanted OR cardinality(claimed) >= wanted OR clock_timestamp() > statement_timestamp() + interval '2 seconds';
+        EXIT WHEN seen < wanted OR cardinality(claimed) >= wanted OR clock_timestamp() > began + interval '2 seconds';
         wanted := wanted - COALESCE(cardinality(claimed), 0);
       END LOOP;
     END

@@ -27,8 +27,9 @@ CREATE FUNCTION bigbrotr.finder_advance(seq bigint) RETURNS void
   LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
   AS $$
     INSERT INTO bigbrotr.service_state AS s (service, state)
-    -- Not beyond what was ever given: it may be the seq of an extension that was dropped meanwhile.
-    VALUES ('finder', jsonb_build_object('seq', LEAST(finder_advance.seq, (SELECT q.last_value FROM bigbrotr.event_seq AS q))))
+    -- Not beyond what was ever given or is there: it may be the seq of an extension that was dropped meanwhile.
+    VALUES ('finder', jsonb_build_object('seq', LEAST(finder_advance.seq, GREATEST(
+      (SELECT q.last_value FROM bigbrotr.event_seq AS q), (SELECT max(e.seq) FROM bigbrotr.stored_event AS e)))))
     ON CONFLICT (service) DO UPDATE
       SET state = s.state || excluded.state
       WHERE COALESCE((s.state ->> 'seq')::bigint, 0) < (excluded.state ->> 'seq')::bigint

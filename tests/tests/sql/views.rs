@@ -1,6 +1,6 @@
 //! The view `event` over its packed rows: what goes in comes out, and what is deleted is gone everywhere.
 
-use crate::support::{database, event, id, quote, rows, text};
+use crate::support::{cluster, database, event, id, quote, rows, text};
 
 #[tokio::test]
 async fn deleting_from_event_takes_the_sightings_along() {
@@ -43,4 +43,42 @@ async fn rows_of_event_can_be_restored_as_they_were_read() {
     assert_eq!(refused.code().map(|code| code.code()), Some("22023"));
     let updated = client.batch_execute("UPDATE bigbrotr.event SET content = ''").await;
     assert!(updated.is_err(), "what is signed is not changed");
+}
+
+#[tokio::test]
+async fn the_order_of_seq_is_that_of_commit_also_for_rows_put_in() {
+    let (name, client) = database().await;
+    let mut other = cluster().connect(&name).await;
+    let insert = |n: i64| {
+        format!(
+            "INSERT INTO bigbrotr.event (id, pubkey, created_at, kind, tags, content, sig)
+             VALUES (sha256('{n}'), sha256('a'), {n}, 1, '[]', '', sha512('')) RETURNING seq"
+        )
+    };
+    let held = other.transaction().await.expect("begun");
+    held.batch_execute("SELECT bigbrotr.lock_archive()").await.expect("locked");
+    let waiting = insert(1);
+    let waits = tokio::spawn(async move { text(&client, &waiting).await });
+    let someone = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    while held.query_one(someone, &[]).await.expect("locks").get::<_, i64>(0) == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let first: i64 = held.query_one(&insert(2), &[]).await.expect("put in").get(0);
+    held.commit().await.expect("committed");
+    let second: i64 = waits.await.expect("no panic").expect("put in").parse().expect("a number");
+    assert!(first < second, "who commits first is first: {first} {second}");
+}
+
+#[tokio::test]
+async fn the_finder_is_never_beyond_what_there_is() {
+    let (_, client) = database().await;
+    let watermark = "SELECT state ->> 'seq' FROM bigbrotr.service_state WHERE service = 'finder'";
+    // As of an extension that was dropped and made anew meanwhile.
+    client.batch_execute("SELECT bigbrotr.finder_advance(5000)").await.expect("advanced");
+    assert_eq!(text(&client, watermark).await.as_deref(), Some("1"));
+    let insert = "INSERT INTO bigbrotr.event (seq, id, pubkey, created_at, kind, tags, content, sig)
+                  VALUES (4000, sha256('a'), sha256('a'), 1, 1, '[]', '', sha512(''))";
+    client.batch_execute(insert).await.expect("put in with a seq of its own");
+    client.batch_execute("SELECT bigbrotr.finder_advance(4000)").await.expect("advanced");
+    assert_eq!(text(&client, watermark).await.as_deref(), Some("4000"));
 }
