@@ -22,6 +22,10 @@ CREATE FUNCTION bigbrotr.check_block() RETURNS trigger
           USING HINT = format('URLs begin with ws:// or wss://. For a host and all its paths and ports write %s and %s.',
                               quote_literal('%://' || NEW.pattern), quote_literal('%://' || NEW.pattern || '/%'));
       ELSIF NEW.pattern <> given THEN
+        IF TG_OP = 'INSERT' AND EXISTS (SELECT FROM bigbrotr.block AS b WHERE b.pattern = NEW.pattern) THEN
+          RAISE NOTICE 'taken as %, which is there already', NEW.pattern;
+          RETURN NULL;
+        END IF;
         RAISE NOTICE 'taken as %', NEW.pattern;
       END IF;
       RETURN NEW;
