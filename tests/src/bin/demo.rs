@@ -108,8 +108,8 @@ async fn demo() -> Result<bool> {
              INSERT INTO bigbrotr.block (pattern, reason)
              SELECT pattern, 'the demo is offline'
              FROM (SELECT 'wss://%' AS pattern
-                   UNION ALL SELECT 'ws://' || chr(c) || '%' FROM generate_series(33, 126) AS c WHERE chr(c) NOT IN ('1', '%', '_', '\\')
-                   UNION ALL SELECT 'ws://1' || chr(c) || '%' FROM generate_series(33, 126) AS c WHERE chr(c) NOT IN ('2', '%', '_', '\\')) AS p;
+                   UNION ALL SELECT 'ws://' || chr(c) || '%' FROM generate_series(33, 126) AS c WHERE chr(c) = lower(chr(c)) AND chr(c) NOT IN ('1', '%', '_', '\\')
+                   UNION ALL SELECT 'ws://1' || chr(c) || '%' FROM generate_series(33, 126) AS c WHERE chr(c) = lower(chr(c)) AND chr(c) NOT IN ('2', '%', '_', '\\')) AS p;
              COMMIT",
         )
         .await?;
