@@ -14,13 +14,15 @@ CREATE FUNCTION bigbrotr.check_block() RETURNS trigger
       -- Keys have a lower-case host and no root slash; what is written otherwise would match nothing, and nobody would notice.
       NEW.pattern := regexp_replace(NEW.pattern, '^([^/]*://[^/]+)/$', '\1');
       NEW.pattern := lower(substring(NEW.pattern FROM '^(?:[^/]*://)?[^/]*')) || substring(NEW.pattern FROM '^(?:[^/]*://)?[^/]*(.*)$');
-      IF NEW.pattern !~ '[%_\\]' THEN
+      IF NEW.pattern ~ '^[a-z0-9.:\[\]-]+$' THEN
+        -- A host and no URL: whoever writes it means all its schemes, ports and paths.
+        NEW.pattern := '%://' || NEW.pattern || '%';
+      ELSIF NEW.pattern !~ '[%_\\]' THEN
         NEW.pattern := COALESCE(bigbrotr.normalize_relay_url(NEW.pattern), NEW.pattern);
       END IF;
       IF NEW.pattern !~ '^wss?://|[%_]' THEN
         RAISE WARNING 'this pattern matches no relay URL: %', NEW.pattern
-          USING HINT = format('URLs begin with ws:// or wss://. For a host and all its paths and ports write %s and %s.',
-                              quote_literal('%://' || NEW.pattern), quote_literal('%://' || NEW.pattern || '/%'));
+          USING HINT = 'URLs begin with ws:// or wss://; % in a pattern stands for anything.';
       ELSIF NEW.pattern <> given THEN
         IF TG_OP = 'INSERT' AND EXISTS (SELECT FROM bigbrotr.block AS b WHERE b.pattern = NEW.pattern) THEN
           RAISE NOTICE 'taken as %, which is there already', NEW.pattern;
@@ -184,8 +186,8 @@ CREATE FUNCTION bigbrotr.retry_pause(failures integer, is_lasting boolean) RETUR
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
   AS $$
     SELECT ('{1 minute,5 minutes,30 minutes,2 hours,8 hours,1 day,2 days,4 days,7 days}'::interval[])[
-      -- What is lasting begins at two hours and takes every other step.
-      LEAST(GREATEST(CASE WHEN is_lasting THEN 2 * failures + 2 ELSE failures END, 1), 9)]
+      -- What is lasting takes every other step.
+      LEAST(GREATEST(CASE WHEN is_lasting THEN 2 * failures ELSE failures END, 1), 9)]
   $$;
 COMMENT ON FUNCTION bigbrotr.retry_pause(integer, boolean) IS
   'How long a candidate that failed so many times in a row is left alone, before ±20 % of jitter. is_lasting: the last failure is of a kind that does not pass soon.';

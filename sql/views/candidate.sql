@@ -17,7 +17,6 @@ FROM (
       -- Why the handshake failed stands before the details, as does the status of an answer.
       WHEN 'tls' THEN pg_catalog.btrim(pg_catalog.substring(c.last_error, '^tls:([^(]*)'))
       WHEN 'http' THEN pg_catalog.substring(c.last_error, '^http: (HTTP \d+)')
-      WHEN 'timeout' THEN pg_catalog.substring(c.last_error, ' (in .*)$')
     END AS kind
   FROM bigbrotr.candidate AS c
   WHERE c.last_error IS NOT NULL
@@ -25,9 +24,9 @@ FROM (
 GROUP BY f.class, f.kind;
 COMMENT ON VIEW bigbrotr.candidate_failures IS 'What candidates failed of when they were last tried, by class.';
 COMMENT ON COLUMN bigbrotr.candidate_failures.class IS
-  'dns, tcp, tls, http, ws, protocol, silence, timeout, oversize, proxy, refused_address, limit, blocked, …: what stands before the colon of candidate.last_error.';
+  'dns, tcp, tls, http, ws, protocol, silence, oversize, proxy, refused_address, limit, blocked, …: what stands before the colon of candidate.last_error.';
 COMMENT ON COLUMN bigbrotr.candidate_failures.kind IS
-  'What exactly, where the class has kinds: what is wrong with the certificate, the HTTP status, the step that took too long.';
+  'What exactly, where the class has kinds: what is wrong with the certificate, the HTTP status.';
 COMMENT ON COLUMN bigbrotr.candidate_failures.candidates IS 'How many.';
 COMMENT ON COLUMN bigbrotr.candidate_failures.failed_five_times IS 'Of these, how many failed at least five times.';
 COMMENT ON COLUMN bigbrotr.candidate_failures.next_attempt_at IS 'When the first of them is tried again.';

@@ -98,7 +98,7 @@ async fn seeds_that_answer_as_relays_become_relays_and_nothing_else_does() {
     assert_eq!(column(&client, "SELECT url FROM bigbrotr.candidate WHERE source = 'seed'").await, rest);
     let classes = "SELECT split_part(last_error, ':', 1) FROM bigbrotr.candidate";
     let classes = column(&client, classes).await;
-    assert_eq!(classes, ["http", "protocol", "silence", "tcp", "timeout"].map(String::from).into());
+    assert_eq!(classes, ["http", "protocol", "silence", "tcp"].map(String::from).into());
     let leases = "SELECT count(*)::text FROM bigbrotr.candidate WHERE leased_until IS NOT NULL";
     assert_eq!(text(&client, leases).await, "0");
 

@@ -129,7 +129,7 @@ async fn failures_are_recorded_with_their_class() {
     let overlay = "ws://a234567a234567a234567a234567a234567a234567a234567a234567.onion";
     let expected = [
         (gone.url(), "tcp"),
-        (silent.url(), "timeout"),
+        (silent.url(), "silence"),
         (page.url(), "http"),
         (mute.url(), "silence"),
         (echo.url(), "silence"),

@@ -41,7 +41,7 @@ async fn each_relay_has_its_own_failure_and_none_is_the_cycles() {
     let report = cycle(&Monitor::default(), &world).await;
     assert_eq!(report.items, 4);
     let classes: Vec<_> = (1..=4).map(|id| store.check(id).class.unwrap_or_default()).collect();
-    assert_eq!(classes, ["tcp", "dns", "url", "timeout"]);
+    assert_eq!(classes, ["tcp", "dns", "url", "silence"]);
     assert_eq!(report.detail["failed"]["dns"], 1);
     assert_eq!(world.context.progress.snapshot().errors, 0);
 }

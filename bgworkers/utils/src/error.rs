@@ -145,7 +145,7 @@ pub enum DialError {
 }
 
 impl DialError {
-    /// The class stored as `error_class`: one of dns, tcp, tls, http, ws, protocol, timeout, refused_address, proxy, network_off, no_roots, oversize, idle, busy.
+    /// The class stored as `error_class`: one of dns, tcp, tls, http, ws, protocol, silence, timeout, refused_address, proxy, network_off, no_roots, oversize, idle, busy.
     pub fn class(&self) -> &'static str {
         match self {
             Self::NameNotFound(_) | Self::Dns(_) => "dns",
@@ -159,6 +159,11 @@ impl DialError {
             Self::HttpStatus { .. } | Self::Http(_) | Self::TooManyRedirects(_) | Self::RedirectRefused(_) => "http",
             Self::Upgrade(_) => "ws",
             Self::Protocol(_) => "protocol",
+            // By what did not come: nothing at all is silence.
+            Self::Timeout { stage: Stage::Dns, .. } => "dns",
+            Self::Timeout { stage: Stage::Tcp, .. } => "tcp",
+            Self::Timeout { stage: Stage::Tls, .. } => "tls",
+            Self::Timeout { stage: Stage::Upgrade, .. } => "silence",
             Self::Timeout { .. } => "timeout",
             Self::Idle(_) => "idle",
             Self::Oversize { .. } => "oversize",

@@ -6,6 +6,9 @@ use std::time::Duration;
 use bigbrotr_core::Config;
 use bigbrotr_core::log::{Level, Log};
 use bigbrotr_models::Network;
+use tokio::sync::Semaphore;
+
+use crate::probe::Large;
 use bigbrotr_utils::{Dialer, DialerConfig, Proxies, USER_AGENT};
 
 /// Bytes of one message. A frame's header alone reserves as much, times hundreds of strangers; the newest note of a relay
@@ -17,21 +20,36 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The dialer for the settings in force. Making one reads files, so it is kept until they change.
 #[derive(Debug, Default)]
-pub struct Dialers(Mutex<Option<(Arc<Config>, Dialer)>>);
+pub struct Dialers(Mutex<Option<(Arc<Config>, Pair)>>);
+
+/// For all, and for those whose answer is a large one.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// With small messages.
+    pub dialer: Dialer,
+    /// With large ones.
+    pub large: Large,
+}
+
+/// Candidates at a time that may send a message up to `max_message_size`.
+const LARGE_AT_A_TIME: usize = 2;
 
 impl Dialers {
     /// The dialer for `config`. What is wrong with a new one is said once.
-    pub fn get(&self, config: &Arc<Config>, log: &Log) -> Dialer {
+    pub fn get(&self, config: &Arc<Config>, log: &Log) -> Pair {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*kept {
-            Some((same, dialer)) if same == config => dialer.clone(),
+            Some((same, pair)) if same == config => pair.clone(),
             _ => {
                 let dialer = Dialer::new(settings(config));
                 if let Some(trouble) = dialer.without_roots() {
                     log.write(Level::Warning, trouble);
                 }
-                *kept = Some((config.clone(), dialer.clone()));
-                dialer
+                let large = dialer.with_max_message_size(config.max_message_size);
+                let large = Large { dialer: large, permits: Arc::new(Semaphore::new(LARGE_AT_A_TIME)) };
+                let pair = Pair { dialer, large };
+                *kept = Some((config.clone(), pair.clone()));
+                pair
             }
         }
     }

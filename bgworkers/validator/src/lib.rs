@@ -177,12 +177,12 @@ impl<'a> Cycle<'a> {
         // Read anew each time: a cycle may be long.
         let config = self.context.config();
         let slots = config.validator_concurrency.max(1);
-        let dialer = dialers.get(&config, &self.context.log);
+        let dialers = dialers.get(&config, &self.context.log);
         if self.started.elapsed() >= if self.exhausted.is_some() { PATIENCE } else { LONGEST } {
             self.pool.put_off();
         }
         loop {
-            self.pool.start(slots, &dialer, &self.context.memory);
+            self.pool.start(slots, &dialers, &self.context.memory);
             let has_room = self.pool.running() < slots && self.pool.wants_more() && !self.context.memory.is_tight();
             if !has_room || !self.may_claim() || self.context.is_shutting_down() {
                 return Ok(());

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use bigbrotr_core::memory::MemoryBudget;
 use bigbrotr_models::RelayUrl;
-use bigbrotr_utils::{Dialer, HostLimits, host_key};
+use bigbrotr_utils::{HostLimits, host_key};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Duration, Instant};
 
+use crate::dial::Pair;
 use crate::failure::Failure;
 use crate::probe::{self, Candidate, Means, Outcome};
 use crate::queue::Finished;
@@ -99,7 +100,7 @@ impl Pool {
     }
 
     /// Starts tries until `slots` are in use or nobody can be tried now.
-    pub fn start(&mut self, slots: usize, dialer: &Dialer, memory: &MemoryBudget) {
+    pub fn start(&mut self, slots: usize, dialers: &Pair, memory: &MemoryBudget) {
         while self.tries.len() < slots && !memory.is_tight() {
             let Some(candidate) = self.next() else { break };
             let own = host_key(&candidate.url);
@@ -111,7 +112,8 @@ impl Pool {
             let suspects = candidate.doubt.iter().flat_map(|doubt| &doubt.suspects);
             let hosts = suspects.map(|(_, url)| host_key(url)).chain([own]).collect();
             let running = Running { url: candidate.url.clone(), hosts };
-            let means = Means { dialer: dialer.clone(), hosts: self.hosts.clone(), memory: memory.clone() };
+            let Pair { dialer, large } = dialers.clone();
+            let means = Means { dialer, large, hosts: self.hosts.clone(), memory: memory.clone() };
             let task = self.tries.spawn(async move {
                 let _permit = permit;
                 probe::attempt(&means, &candidate).await
@@ -214,11 +216,18 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use bigbrotr_core::{Config, log::Log};
     use bigbrotr_models::AddressPolicy;
-    use bigbrotr_utils::DialerConfig;
 
     use super::*;
+    use crate::dial::Dialers;
     use crate::probe::{Answered, Doubt};
+
+    fn dialers() -> Pair {
+        Dialers::default().get(&Arc::new(Config::default()), &Log::channel(1).0)
+    }
 
     fn url(url: &str) -> RelayUrl {
         RelayUrl::parse(url, AddressPolicy { allow_private: true }).unwrap()
@@ -252,10 +261,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_the_host_of_somebody_elses_suspect_is_woken() {
-        let dialer = Dialer::new(DialerConfig::default());
+        let dialers = dialers();
         let mut pool = Pool::new(HostLimits::default());
         pool.push_in_doubt(vec![in_doubt("ws://127.0.0.1:1", "ws://127.0.0.2:1")]);
-        pool.start(1, &dialer, &MemoryBudget::unlimited());
+        pool.start(1, &dialers, &MemoryBudget::unlimited());
         pool.wait("127.0.0.2:1".into(), candidate("ws://127.0.0.2:1"));
         assert!(pool.wants_more());
         pool.finished(1).await;
@@ -284,11 +293,11 @@ mod tests {
 
     #[tokio::test]
     async fn free_hosts_are_tried_at_once_however_many_there_are() {
-        let dialer = Dialer::new(DialerConfig::default());
+        let dialers = dialers();
         let candidate = |number: usize| candidate(&format!("ws://127.0.{}.{}:1", number / 256, number % 256));
         let mut pool = Pool::new(HostLimits::default());
         pool.push((0..1000).map(candidate).collect());
-        pool.start(1000, &dialer, &MemoryBudget::unlimited());
+        pool.start(1000, &dialers, &MemoryBudget::unlimited());
         assert_eq!(pool.running(), 1000);
     }
 }

@@ -1,5 +1,6 @@
 //! One try of one candidate.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bigbrotr_core::memory::MemoryBudget;
@@ -7,6 +8,7 @@ use bigbrotr_models::relay_url::Host;
 use bigbrotr_models::{AddressPolicy, Network, RelayUrl, address};
 use bigbrotr_utils::{Connection, Dialer, Frame, HostLimits};
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::failure::Failure;
@@ -81,11 +83,22 @@ pub enum Outcome {
     Later(Doubt),
 }
 
+/// Opens connections over which messages may be as large as `max_message_size`, a few at a time.
+#[derive(Debug, Clone)]
+pub struct Large {
+    /// Shares everything else with the other dialer.
+    pub dialer: Dialer,
+    /// Who may use it.
+    pub permits: Arc<Semaphore>,
+}
+
 /// What tries have in common.
 #[derive(Debug, Clone)]
 pub struct Means {
     /// Opens the connections.
     pub dialer: Dialer,
+    /// For those whose answer is a large one.
+    pub large: Large,
     /// How many of them to a host.
     pub hosts: HostLimits,
     /// What may be read.
@@ -196,10 +209,24 @@ fn better_twin(url: &RelayUrl) -> Option<RelayUrl> {
 }
 
 async fn ask(means: &Means, url: &RelayUrl) -> Result<(), Failure> {
-    let (mut connection, _) = means.dialer.connect(url).await?;
-    let mut examiner = Examiner::new();
+    match ask_over(&means.dialer, url, means, MAX_BYTES).await {
+        Err(failure) if failure.class == "oversize" => {}
+        outcome => return outcome,
+    }
+    // Its newest note may be as large as a relay may send one.
     let limit = means.dialer.config().request_timeout_in(url.network());
-    match timeout(limit, converse(&mut connection, &mut examiner, &means.memory)).await {
+    let Ok(Ok(_permit)) = timeout(limit, means.large.permits.acquire()).await else {
+        return Err(Failure::new("busy", "too many large messages at a time"));
+    };
+    let most = MAX_BYTES + means.large.dialer.config().max_message_size;
+    ask_over(&means.large.dialer, url, means, most).await
+}
+
+async fn ask_over(dialer: &Dialer, url: &RelayUrl, means: &Means, most: usize) -> Result<(), Failure> {
+    let (mut connection, _) = dialer.connect(url).await?;
+    let mut examiner = Examiner::new();
+    let limit = dialer.config().request_timeout_in(url.network());
+    match timeout(limit, converse(&mut connection, &mut examiner, &means.memory, most)).await {
         Ok(Ok(())) => {
             connection.close().await;
             Ok(())
@@ -215,7 +242,12 @@ async fn ask(means: &Means, url: &RelayUrl) -> Result<(), Failure> {
 }
 
 /// Asks and reads until there is proof. The caller limits the time.
-async fn converse(connection: &mut Connection, examiner: &mut Examiner, memory: &MemoryBudget) -> Result<(), Failure> {
+async fn converse(
+    connection: &mut Connection,
+    examiner: &mut Examiner,
+    memory: &MemoryBudget,
+    most: usize,
+) -> Result<(), Failure> {
     connection.send_text(examiner.request()).await?;
     let mut bytes = 0;
     for _ in 0..MAX_MESSAGES {
@@ -230,14 +262,17 @@ async fn converse(connection: &mut Connection, examiner: &mut Examiner, memory: 
                 }
                 text.len()
             }
-            Frame::Binary(size) => size,
+            Frame::Binary(size) => {
+                examiner.binary();
+                size
+            }
             Frame::Closed { code, reason } => {
                 let said = if reason.is_empty() { String::new() } else { format!(" {reason}") };
                 return Err(Failure::new("ws", format!("closed with code {code}{said}; {}", examiner.summary())));
             }
         };
         bytes += size.max(MIN_BYTES);
-        if bytes > MAX_BYTES {
+        if bytes > most {
             break;
         }
     }

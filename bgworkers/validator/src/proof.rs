@@ -54,6 +54,11 @@ impl Examiner {
         self.is_echo
     }
 
+    /// A binary message, which no relay would send.
+    pub fn binary(&mut self) {
+        self.messages += 1;
+    }
+
     /// Messages read.
     pub fn messages(&self) -> usize {
         self.messages

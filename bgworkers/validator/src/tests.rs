@@ -24,6 +24,7 @@ fn config() -> Config {
         address_policy: AddressPolicy { allow_private: true },
         request_timeout: REQUEST_TIMEOUT,
         connect_timeout: Duration::from_millis(800),
+        max_message_size: 1 << 20,
         ..Config::default()
     }
 }
@@ -60,6 +61,8 @@ async fn what_answers_our_request_or_asks_for_auth_becomes_a_relay() {
         // Odd, and relays all the same.
         Manner::JunkFirst,
         Manner::Subprotocol,
+        // Larger than what hundreds may send at a time.
+        Manner::Large,
     ];
     let mut relays = Vec::new();
     for manner in manners {
@@ -70,9 +73,9 @@ async fn what_answers_our_request_or_asks_for_auth_becomes_a_relay() {
     let report = Validator::default().cycle(&world.context).await.unwrap();
     urls.sort();
     assert_eq!(world.store.relays(), urls);
-    assert_eq!((report.items, report.record), (6, true));
-    assert_eq!(report.detail["promoted"], 6);
-    assert_eq!(world.context.progress.snapshot().items, 6);
+    assert_eq!((report.items, report.record), (7, true));
+    assert_eq!(report.detail["promoted"], 7);
+    assert_eq!(world.context.progress.snapshot().items, 7);
     assert!(matches!(report.next, Next::After(pause) if pause <= LOOK));
     assert!(world.store.0.lock().unwrap().candidates.is_empty());
 }
@@ -83,17 +86,17 @@ async fn what_gives_no_proof_stays_a_candidate_with_a_classified_reason() {
         (Manner::Echo, "protocol: sends back what it gets"),
         (Manner::Silent, "silence: no message within 400 ms"),
         (Manner::Notice, "protocol: only a NOTICE: welcome"),
-        (Manner::Garbage, "protocol: 2 messages, no answer"),
+        (Manner::Garbage, "protocol: 3 messages, no answer"),
         (Manner::ForeignEvents, "protocol: 2000 messages, no answer"),
         (Manner::Flood, "protocol: 11 messages, no answer"),
-        (Manner::Huge, "oversize: larger than 131072 bytes"),
+        (Manner::Huge, "oversize: larger than 1048576 bytes"),
         (Manner::Bye, "ws: closed with code 1005; no message"),
         (Manner::Refusal, "ws: closed with code 4001 go away; no message"),
         (Manner::OtherSub, "protocol: 3 messages, no answer to the request within 400 ms"),
         (Manner::JsonRpc, "protocol: one message, no answer to the request within 400 ms"),
-        (Manner::SlowUpgrade, "timeout: timeout after 800 ms in the WebSocket upgrade"),
+        (Manner::SlowUpgrade, "silence: timeout after 800 ms in the WebSocket upgrade"),
         (Manner::Html, "http: HTTP 200 (text/html) instead of a WebSocket"),
-        (Manner::SilentTcp, "timeout: timeout after 800 ms in the WebSocket upgrade"),
+        (Manner::SilentTcp, "silence: timeout after 800 ms in the WebSocket upgrade"),
     ] {
         let server = Server::start(manner).await;
         let world = world([server.url()], config());

@@ -56,5 +56,5 @@ async fn one_connection_serves_all_checks_but_the_document() {
     let (checks, most) = (u64::try_from(checks).expect("positive"), u64::try_from(checks).expect("positive") + 1);
     assert!((checks..=most).contains(&served.websockets), "{checks} checks: {served:?}");
     assert!(served.connections <= 2 * most, "{served:?}");
-    assert_eq!(last_check(&client, silent_id).await.2.as_deref(), Some("timeout"));
+    assert_eq!(last_check(&client, silent_id).await.2.as_deref(), Some("silence"));
 }

@@ -364,16 +364,19 @@ async fn patterns_of_blocks_are_read_as_they_are_meant() {
         ("%://nos.lol/Path%", "%://nos.lol/Path%"),
         ("%.Bad.com%", "%.bad.com%"),
         ("wss://a\\_b.com", "wss://a\\_b.com"),
-        ("relay.damus.io", "relay.damus.io"),
+        ("Relay.damus.io", "%://relay.damus.io%"),
+        ("127.0.0.7:7777", "%://127.0.0.7:7777%"),
+        ("*.damus.io", "*.damus.io"),
     ] {
         let sql = format!("INSERT INTO bigbrotr.block (pattern) VALUES ('{pattern}') RETURNING pattern");
         assert_eq!(text(&client, &sql).await.as_deref(), Some(kept), "{pattern}");
     }
     assert_eq!(text(&client, "SELECT bigbrotr.is_blocked('wss://relay.nos.lol')").await.as_deref(), Some("t"));
     // What is there already under its proper spelling is no error, also within one statement.
-    let again = "INSERT INTO bigbrotr.block (pattern) VALUES ('WSS://nos.lol/Path'), ('ws://C%'), ('ws://c%2'), ('WS://c%')";
+    let again =
+        "INSERT INTO bigbrotr.block (pattern) VALUES ('WSS://nos.lol/Path'), ('ws://C%'), ('ws://c%2'), ('WS://c%')";
     client.batch_execute(again).await.expect("read as they are meant");
-    assert_eq!(number(&client, "SELECT count(*) FROM bigbrotr.block").await, 10);
+    assert_eq!(number(&client, "SELECT count(*) FROM bigbrotr.block").await, 12);
 }
 
 #[tokio::test]

@@ -309,7 +309,7 @@ async fn who_does_not_get_a_place_in_time_is_told_that_it_is_our_fault() {
     let error = dialer.connect_endpoint(&silent.endpoint()).await.map(|_| ()).unwrap_err();
     assert_eq!((error.class(), error.is_ours()), ("busy", true));
     assert_eq!(silent.seen(), 1);
-    assert_eq!(first.await.unwrap().unwrap_err().class(), "timeout");
+    assert_eq!(first.await.unwrap().unwrap_err().class(), "silence");
 }
 
 #[tokio::test]

@@ -32,6 +32,8 @@ pub enum Manner {
     /// An answer that comes after megabytes of something else.
     Flood,
     /// A message larger than any answer.
+    /// A message as large as a relay may send.
+    Large,
     Huge,
     /// Hangs up.
     Bye,
@@ -164,8 +166,12 @@ async fn serve(mut stream: TcpStream, manner: Manner) -> Option<()> {
                 }
                 socket.send(Message::text(format!(r#"["EOSE","{sub}"]"#))).await.ok()?;
             }
+            Manner::Large => {
+                socket.send(Message::text("x".repeat(900_000))).await.ok()?;
+                socket.send(Message::text(format!(r#"["EOSE","{sub}"]"#))).await.ok()?;
+            }
             Manner::Huge => {
-                socket.send(Message::text("x".repeat(1 << 20))).await.ok()?;
+                socket.send(Message::text("x".repeat(2 << 20))).await.ok()?;
                 socket.send(Message::text(format!(r#"["EOSE","{sub}"]"#))).await.ok()?;
             }
             Manner::Bye => return socket.close(None).await.ok(),
