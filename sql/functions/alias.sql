@@ -196,11 +196,17 @@ CREATE FUNCTION bigbrotr.recheck_aliases(max integer DEFAULT 100) RETURNS intege
     WITH due AS MATERIALIZED (
       SELECT a.url
       FROM bigbrotr.relay_alias AS a
-      JOIN bigbrotr.relay AS r ON r.id = a.relay_id
-      WHERE a.checked_at < now() - interval '1 day'
+      WHERE a.url IN (
+        (SELECT o.url FROM bigbrotr.relay_alias AS o WHERE o.checked_at < now() - interval '30 days' ORDER BY o.checked_at LIMIT max)
+        UNION ALL
         -- Where the relay is dead, its other name may be what is left of it.
-        AND (a.checked_at < now() - interval '30 days' OR r.state <> 'active')
-      ORDER BY a.checked_at
+        (SELECT o.url
+         FROM bigbrotr.relay AS r
+         JOIN bigbrotr.relay_alias AS o ON o.relay_id = r.id
+         WHERE r.state = 'dead' AND o.checked_at < now() - interval '1 day'
+         ORDER BY o.checked_at
+         LIMIT max)
+      )
       LIMIT max
       FOR UPDATE OF a SKIP LOCKED
     ), noted AS (
@@ -218,4 +224,4 @@ CREATE FUNCTION bigbrotr.recheck_aliases(max integer DEFAULT 100) RETURNS intege
     SELECT count(*)::integer FROM added
   $$;
 COMMENT ON FUNCTION bigbrotr.recheck_aliases(integer) IS
-  'Internal: aliases last seen to be some 30 days ago (a day where their relay is not active) become candidates again, up to max, and stay aliases until they prove to be relays of their own; returns how many.';
+  'Internal: aliases last seen to be some 30 days ago (a day where their relay is dead) become candidates again, up to max, and stay aliases until they prove to be relays of their own; returns how many.';

@@ -6,17 +6,27 @@ CREATE FUNCTION bigbrotr.is_blocked(url text) RETURNS boolean
 COMMENT ON FUNCTION bigbrotr.is_blocked(text) IS 'Internal: whether a row of bigbrotr.block matches this URL.';
 
 CREATE FUNCTION bigbrotr.check_block() RETURNS trigger
-  LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $$
     DECLARE
       given constant text := NEW.pattern;
+      head  text;
     BEGIN
       -- Keys have a lower-case host and no root slash; what is written otherwise would match nothing, and nobody would notice.
-      NEW.pattern := regexp_replace(NEW.pattern, '^([^/]*://[^/]+)/$', '\1');
-      NEW.pattern := lower(substring(NEW.pattern FROM '^(?:[^/]*://)?[^/]*')) || substring(NEW.pattern FROM '^(?:[^/]*://)?[^/]*(.*)$');
-      IF NEW.pattern ~ '^[a-z0-9.:\[\]-]+$' THEN
-        -- A host and no URL: whoever writes it means all its schemes, ports and paths.
-        NEW.pattern := '%://' || NEW.pattern || '%';
+      NEW.pattern := regexp_replace(NEW.pattern, '^([^/]*://[^/%]+)/$', '\1');
+      head := substring(NEW.pattern FROM '^[A-Za-z%_]*://[^/%]*');
+      IF head IS NOT NULL THEN
+        NEW.pattern := lower(head) || substr(NEW.pattern, length(head) + 1);
+      ELSIF NEW.pattern ~ '^%?[^/%]*[.:][^/%]*%?$' THEN
+        NEW.pattern := lower(NEW.pattern);
+      END IF;
+      IF NEW.pattern ~ '^[a-z0-9.:\[\]-]+$' AND TG_OP = 'INSERT' THEN
+        -- A host and no URL: all its schemes, ports and paths are meant, and no other host that begins like it.
+        NEW.pattern := '%://' || NEW.pattern;
+        INSERT INTO bigbrotr.block (pattern, reason)
+        SELECT NEW.pattern || rest.text, NEW.reason
+        FROM unnest(CASE WHEN given ~ ':\d+$' THEN '{/%}' ELSE '{/%,:%}' END::text[]) AS rest(text)
+        ON CONFLICT (pattern) DO NOTHING;
       ELSIF NEW.pattern !~ '[%_\\]' THEN
         NEW.pattern := COALESCE(bigbrotr.normalize_relay_url(NEW.pattern), NEW.pattern);
       END IF;
@@ -24,16 +34,12 @@ CREATE FUNCTION bigbrotr.check_block() RETURNS trigger
         RAISE WARNING 'this pattern matches no relay URL: %', NEW.pattern
           USING HINT = 'URLs begin with ws:// or wss://; % in a pattern stands for anything.';
       ELSIF NEW.pattern <> given THEN
-        IF TG_OP = 'INSERT' AND EXISTS (SELECT FROM bigbrotr.block AS b WHERE b.pattern = NEW.pattern) THEN
-          RAISE NOTICE 'taken as %, which is there already', NEW.pattern;
-          RETURN NULL;
-        END IF;
         RAISE NOTICE 'taken as %', NEW.pattern;
       END IF;
       RETURN NEW;
     END
   $$;
-COMMENT ON FUNCTION bigbrotr.check_block() IS 'Internal: writes patterns of block as canonical keys are written, and warns of one that can match none.';
+COMMENT ON FUNCTION bigbrotr.check_block() IS 'Internal: writes patterns of block as canonical keys are written, makes three of a bare host (itself, its ports, its paths), and warns of one that can match none.';
 CREATE TRIGGER check_block BEFORE INSERT OR UPDATE OF pattern ON bigbrotr.block
   FOR EACH ROW EXECUTE FUNCTION bigbrotr.check_block();
 COMMENT ON TRIGGER check_block ON bigbrotr.block IS 'Writes patterns as canonical keys are written.';

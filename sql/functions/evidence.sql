@@ -80,7 +80,7 @@ CREATE FUNCTION bigbrotr.note_refusals(scope text, names text[], counts bigint[]
 COMMENT ON FUNCTION bigbrotr.note_refusals(text, text[], bigint[]) IS
   'Internal: counts URLs that a limit kept out, for the hundred names with the most of them.';
 
-CREATE FUNCTION bigbrotr.yield_places(urls text[], per_domain integer) RETURNS void
+CREATE FUNCTION bigbrotr.yield_places(urls text[], per_domain integer, named text[]) RETURNS void
   LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
   AS $$
     WITH wanted AS MATERIALIZED (
@@ -103,6 +103,8 @@ CREATE FUNCTION bigbrotr.yield_places(urls text[], per_domain integer) RETURNS v
           AND c.failures > 0
           AND c.source IN ('event', 'api')
           AND (c.leased_until IS NULL OR c.leased_until <= now())
+          -- Whoever is named this very moment is counted below, and would have its place back.
+          AND c.url NOT IN (SELECT u.url FROM unnest(named) AS u(url) WHERE u.url IS NOT NULL)
         ORDER BY c.failures DESC, e.events, c.url COLLATE "C"
         LIMIT w.places
         FOR UPDATE OF c SKIP LOCKED
@@ -112,8 +114,8 @@ CREATE FUNCTION bigbrotr.yield_places(urls text[], per_domain integer) RETURNS v
     )
     UPDATE bigbrotr.candidate_evidence AS e SET domain = NULL FROM yielding AS y WHERE e.url = y.url
   $$;
-COMMENT ON FUNCTION bigbrotr.yield_places(text[], integer) IS
-  'Internal: of domains that these new URLs would fill beyond the limit, as many candidates as needed are deleted that events or APIs named and that failed, the worst first: nobody can close a shared domain by names that lead nowhere.';
+COMMENT ON FUNCTION bigbrotr.yield_places(text[], integer, text[]) IS
+  'Internal: of domains that these new URLs would fill beyond the limit, as many candidates as needed are deleted that events or APIs named before (not now, in named) and that failed, the worst first: nobody can close a shared domain by names that lead nowhere.';
 
 CREATE FUNCTION bigbrotr.name_candidates(
   urls text[], source text,
@@ -207,7 +209,7 @@ CREATE FUNCTION bigbrotr.name_candidates(
           PERFORM bigbrotr.note_refusals('author', refused, refusals);
         END IF;
 
-        PERFORM bigbrotr.yield_places(ARRAY(SELECT urls[f.place] FROM unnest(fresh) AS f(place)), per_domain);
+        PERFORM bigbrotr.yield_places(ARRAY(SELECT urls[f.place] FROM unnest(fresh) AS f(place)), per_domain, urls);
         WITH new AS MATERIALIZED (
           SELECT f.place, f.author, bigbrotr.relay_url_domain(urls[f.place]) AS domain, COALESCE(events[f.place], 0) AS popularity
           FROM unnest(fresh, charged) AS f(place, author)

@@ -29,7 +29,7 @@ CREATE FUNCTION bigbrotr.finder_advance(seq bigint) RETURNS void
     INSERT INTO bigbrotr.service_state AS s (service, state)
     -- Not beyond what was ever given or is there: it may be the seq of an extension that was dropped meanwhile.
     VALUES ('finder', jsonb_build_object('seq', LEAST(finder_advance.seq, GREATEST(
-      (SELECT q.last_value FROM bigbrotr.event_seq AS q), (SELECT max(e.seq) FROM bigbrotr.stored_event AS e)))))
+      (SELECT q.last_value - (NOT q.is_called)::integer FROM bigbrotr.event_seq AS q), (SELECT max(e.seq) FROM bigbrotr.stored_event AS e)))))
     ON CONFLICT (service) DO UPDATE
       SET state = s.state || excluded.state
       WHERE COALESCE((s.state ->> 'seq')::bigint, 0) < (excluded.state ->> 'seq')::bigint

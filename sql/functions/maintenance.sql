@@ -117,15 +117,21 @@ CREATE FUNCTION bigbrotr.apply_blocks() RETURNS jsonb
       SELECT count(*) INTO unblocked FROM free;
 
       -- Those that match are put off when their turn comes (claim_candidates), and stay: a pattern may be a mistake.
-      UPDATE bigbrotr.candidate AS c SET next_attempt_at = now(), last_error = NULL
-      WHERE c.last_error LIKE 'blocked:%' AND NOT EXISTS (SELECT FROM bigbrotr.block AS b WHERE c.url LIKE b.pattern);
+      WITH free AS MATERIALIZED (
+        SELECT c.url
+        FROM bigbrotr.candidate AS c
+        WHERE c.last_error LIKE 'blocked:%' AND NOT EXISTS (SELECT FROM bigbrotr.block AS b WHERE c.url LIKE b.pattern)
+        LIMIT 10000
+        FOR UPDATE OF c SKIP LOCKED
+      )
+      UPDATE bigbrotr.candidate AS c SET next_attempt_at = now(), last_error = NULL FROM free AS f WHERE c.url = f.url;
       GET DIAGNOSTICS candidates = ROW_COUNT;
 
       RETURN jsonb_build_object('blocked', blocked, 'unblocked', unblocked, 'candidates', candidates);
     END
   $$;
 COMMENT ON FUNCTION bigbrotr.apply_blocks() IS
-  'Internal: makes relay.state agree with bigbrotr.block and tells the counts. A relay no longer matched is active again and checked at once, and candidates that were put off for a block are due.';
+  'Internal: makes relay.state agree with bigbrotr.block and tells the counts. A relay no longer matched is active again and checked at once, and candidates that were put off for a block are due, up to 10,000 a call.';
 
 -- Autovacuum would do as much; where it is off or late, the plans over a fast growing archive would suffer.
 CREATE FUNCTION bigbrotr.tables_to_analyze() RETURNS SETOF text

@@ -24,7 +24,7 @@ FROM (
 GROUP BY f.class, f.kind;
 COMMENT ON VIEW bigbrotr.candidate_failures IS 'What candidates failed of when they were last tried, by class.';
 COMMENT ON COLUMN bigbrotr.candidate_failures.class IS
-  'dns, tcp, tls, http, ws, protocol, silence, oversize, proxy, refused_address, limit, blocked, …: what stands before the colon of candidate.last_error.';
+  'dns, tcp, tls, http, ws, protocol, silence, timeout, oversize, proxy, refused_address, limit, blocked, …: what stands before the colon of candidate.last_error.';
 COMMENT ON COLUMN bigbrotr.candidate_failures.kind IS
   'What exactly, where the class has kinds: what is wrong with the certificate, the HTTP status.';
 COMMENT ON COLUMN bigbrotr.candidate_failures.candidates IS 'How many.';

@@ -183,6 +183,11 @@ impl StoreError {
             Self::Closed | Self::Shape(_) => false,
         }
     }
+
+    /// Whether somebody was in the way (a lock, a deadlock, a statement that took too long), who may be in the way of one row only.
+    pub fn is_contention(&self) -> bool {
+        matches!(self, Self::Sql { sqlstate, .. } if ["40", "55", "57"].iter().any(|class| sqlstate.starts_with(class)))
+    }
 }
 
 impl fmt::Display for StoreError {

@@ -79,11 +79,15 @@ impl Batch {
         let all = entries.iter().flat_map(Entry::calls).cloned().collect();
         match context.store.transaction(all).await {
             Ok(_) => entries.iter().for_each(|entry| entry.count(context, report)),
-            // What is wrong with the moment (a full disk, a lock) is wrong with all of them, and passes: nothing is recorded, and they are
-            // due again.
-            Err(error) if error.is_of_the_rows() => {
+            // What else is wrong, such as a full disk, is wrong with all of them, and passes: nothing is recorded, and they are due again.
+            Err(error) if error.is_of_the_rows() || error.is_contention() => {
+                let mut in_the_way = 0;
                 for entry in entries {
-                    entry.write_alone(context, report).await?;
+                    match entry.write_alone(context, report).await {
+                        // One row that somebody holds must not cost the others; but nobody waits for each of many.
+                        Err(error) if error.is_contention() && in_the_way == 0 => in_the_way += 1,
+                        outcome => outcome?,
+                    }
                 }
             }
             Err(error) => return Err(error),

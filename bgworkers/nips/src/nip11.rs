@@ -56,7 +56,7 @@ pub struct Limitation {
     pub payment_required: Option<bool>,
     /// `restricted_writes`
     pub restricted_writes: Option<bool>,
-    /// One of the last three is there and cannot be read.
+    /// One of the last three is there and cannot be read, or none of it can.
     pub is_unclear: bool,
 }
 
@@ -86,12 +86,7 @@ impl RelayInformation {
             software: text_of(&document, "software"),
             version: text_of(&document, "version"),
             supported_nips: document.get("supported_nips").map(nips).unwrap_or_default(),
-            limitation: document
-                .get("limitation")
-                .and_then(only)
-                .and_then(Value::as_object)
-                .map(limitation)
-                .unwrap_or_default(),
+            limitation: document.get("limitation").map(limitation).unwrap_or_default(),
         })
     }
 }
@@ -134,7 +129,12 @@ fn only(value: &Value) -> Option<&Value> {
     }
 }
 
-fn limitation(map: &Map<String, Value>) -> Limitation {
+fn limitation(value: &Value) -> Limitation {
+    let map = match only(value) {
+        Some(Value::Object(map)) => map,
+        None | Some(Value::Null) => return Limitation::default(),
+        Some(_) => return Limitation { is_unclear: true, ..Limitation::default() },
+    };
     let number = |key| map.get(key).and_then(integer);
     let said = |key| map.get(key).filter(|value| !value.is_null());
     let flag = |key| said(key).and_then(boolean);

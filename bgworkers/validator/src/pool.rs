@@ -18,7 +18,7 @@ const WAITING_PER_HOST: usize = 1_000;
 const WAITING: usize = 5_000;
 /// How long who has answered waits until what is in doubt is looked at again, and how often.
 const DELAY: Duration = Duration::from_secs(5);
-const MAX_DELAYS: u8 = 24;
+const MAX_DELAYS: u8 = 6;
 
 /// See the module.
 #[derive(Debug)]

@@ -105,7 +105,7 @@ pub struct Means {
     pub memory: MemoryBudget,
 }
 
-/// Tries a candidate: within four times `connect_timeout` + `request_timeout`, mostly a quarter of that. One that is in
+/// Tries a candidate: within four times `connect_timeout` + `request_timeout`, mostly a quarter of that (twice as much where answers are large). One that is in
 /// doubt is compared with each suspect, which takes as long for each.
 pub async fn attempt(means: &Means, candidate: &Candidate) -> Outcome {
     match &candidate.doubt {
@@ -159,6 +159,11 @@ fn own(url: &RelayUrl) -> Answered {
 
 async fn settle(means: &Means, doubt: &Doubt) -> Outcome {
     let url = &doubt.answered.url;
+    if let Some(trouble) = means.dialer.without_roots()
+        && doubt.suspects.iter().any(|(_, suspect)| suspect.is_tls())
+    {
+        return Outcome::Failed(Failure::new("no_roots", trouble));
+    }
     // What is found out by the time that something is in the way is not asked for again.
     let later = |done: usize| {
         let (compared, rest) = doubt.suspects.split_at(done);

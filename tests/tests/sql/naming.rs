@@ -198,6 +198,16 @@ async fn names_that_failed_give_their_places_in_a_full_domain_to_new_ones() {
     assert_eq!(text(&client, held).await.as_deref(), Some("per 001 002 003 005 007 008 009 010 030 031"));
     let places = "SELECT count(*) FROM bigbrotr.candidate_evidence WHERE domain = 'shared.com'";
     assert_eq!(number(&client, places).await, 10);
+    // Whoever is named together with the new one does not yield, and takes no place back.
+    client
+        .batch_execute("UPDATE bigbrotr.candidate SET failures = 5 WHERE url LIKE 'wss://r00%'")
+        .await
+        .expect("failed");
+    let mixed = "SELECT 'wss://' || h || '.shared.com' FROM unnest('{r001,r002,r040}'::text[]) AS h";
+    assert_eq!(name(&client, mixed, "1", 10_000).await, "1 0 0 0");
+    assert_eq!(number(&client, places).await, 10);
+    let kept = "SELECT count(*) FROM bigbrotr.candidate WHERE url LIKE 'wss://r001.%' OR url LIKE 'wss://r002.%'";
+    assert_eq!(number(&client, kept).await, 2);
     // The operator may name it whenever he likes.
     assert_eq!(number(&client, "SELECT bigbrotr.seed('{wss://r006.shared.com}')").await, 1);
     assert_eq!(number(&client, places).await, 11);
@@ -364,19 +374,36 @@ async fn patterns_of_blocks_are_read_as_they_are_meant() {
         ("%://nos.lol/Path%", "%://nos.lol/Path%"),
         ("%.Bad.com%", "%.bad.com%"),
         ("wss://a\\_b.com", "wss://a\\_b.com"),
-        ("Relay.damus.io", "%://relay.damus.io%"),
-        ("127.0.0.7:7777", "%://127.0.0.7:7777%"),
+        ("Relay.damus.io", "%://relay.damus.io"),
+        ("127.0.0.7:7777", "%://127.0.0.7:7777"),
+        ("%Inbox%", "%Inbox%"),
+        ("wss://Nos.lol%Foo", "wss://nos.lol%Foo"),
         ("*.damus.io", "*.damus.io"),
     ] {
         let sql = format!("INSERT INTO bigbrotr.block (pattern) VALUES ('{pattern}') RETURNING pattern");
         assert_eq!(text(&client, &sql).await.as_deref(), Some(kept), "{pattern}");
     }
     assert_eq!(text(&client, "SELECT bigbrotr.is_blocked('wss://relay.nos.lol')").await.as_deref(), Some("t"));
-    // What is there already under its proper spelling is no error, also within one statement.
-    let again =
-        "INSERT INTO bigbrotr.block (pattern) VALUES ('WSS://nos.lol/Path'), ('ws://C%'), ('ws://c%2'), ('WS://c%')";
+    // A bare host is a host with its schemes, ports and paths, and no other one.
+    for (url, blocked) in [
+        ("wss://relay.damus.io", "t"),
+        ("ws://relay.damus.io:81", "t"),
+        ("wss://relay.damus.io/x", "t"),
+        ("wss://relay.damus.iox", "f"),
+        ("wss://x.relay.damus.io", "f"),
+        ("ws://127.0.0.7:7777/x", "t"),
+        ("ws://127.0.0.7:77777", "f"),
+        ("ws://127.0.0.7", "f"),
+    ] {
+        assert_eq!(
+            text(&client, &format!("SELECT bigbrotr.is_blocked('{url}')")).await.as_deref(),
+            Some(blocked),
+            "{url}"
+        );
+    }
+    let again = "INSERT INTO bigbrotr.block (pattern) VALUES ('WSS://nos.lol/Path'), ('ws://C%'), ('ws://c%2') ON CONFLICT (pattern) DO UPDATE SET reason = 'again'";
     client.batch_execute(again).await.expect("read as they are meant");
-    assert_eq!(number(&client, "SELECT count(*) FROM bigbrotr.block").await, 12);
+    assert_eq!(number(&client, "SELECT count(*) FROM bigbrotr.block WHERE reason = 'again'").await, 1);
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ pub struct Memory {
     wants_auth: bool,
     /// Pauses it asked for: longer each time, until it accepts something.
     slower: Backoff,
+    /// Events it accepted.
+    accepted: u32,
     /// Pause between two events.
     pace: Duration,
     /// It asked not to be sent anything until then.
@@ -43,7 +45,7 @@ pub struct Memory {
 impl Default for Memory {
     fn default() -> Self {
         let slower = Backoff::new(Duration::from_secs(5), Duration::from_secs(600));
-        Self { refusals: 0, wants_auth: false, slower, pace: PACE, paused_until: Instant::now() }
+        Self { refusals: 0, wants_auth: false, slower, accepted: 0, pace: PACE, paused_until: Instant::now() }
     }
 }
 
@@ -280,7 +282,8 @@ impl<'a> Sending<'a> {
             self.memory.refusals = 0;
             self.memory.slower.reset();
             self.accepted = self.accepted.saturating_add(1);
-            if self.accepted.is_multiple_of(50) {
+            self.memory.accepted = self.memory.accepted.wrapping_add(1);
+            if self.memory.accepted.is_multiple_of(50) {
                 self.memory.pace = (self.memory.pace / 2).max(PACE);
             }
             return None;

@@ -32,9 +32,9 @@ pub enum Manner {
     /// An answer that comes after megabytes of something else.
     Flood,
     /// A message larger than any answer.
+    Huge,
     /// A message as large as a relay may send.
     Large,
-    Huge,
     /// Hangs up.
     Bye,
     /// An HTML page instead of an upgrade.
