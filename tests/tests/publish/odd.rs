@@ -122,6 +122,22 @@ async fn rate_limits_are_waited_out() {
 }
 
 #[tokio::test]
+async fn a_relay_that_finds_us_too_fast_and_hangs_up_is_not_connected_to_at_once() {
+    let target = refusing("rate-limited: slow down");
+    let mut world = World::new(&[]).await;
+    world.well("wss://relay-a.com", "{}").await;
+    world.publish_to(&[&target], &[]).await;
+    world.wait("SELECT last_error = 'rate-limited: slow down' FROM bigbrotr.publish_status", "the pause").await;
+    target.kill_connections();
+    // It asked for five seconds, give or take a fifth; a connection that merely broke is made anew after one.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(target.served().websockets, 1);
+    target.update(|options| options.write = Write::Store);
+    world.wait("SELECT accepted = 4 FROM bigbrotr.publish_status", "everything to be taken").await;
+    assert_eq!(target.served().websockets, 2);
+}
+
+#[tokio::test]
 async fn relays_that_ask_who_we_are_are_told_if_the_operator_agrees() {
     let asking = |auth, challenge| {
         relay(move |options| {
