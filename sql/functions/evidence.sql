@@ -80,42 +80,44 @@ CREATE FUNCTION bigbrotr.note_refusals(scope text, names text[], counts bigint[]
 COMMENT ON FUNCTION bigbrotr.note_refusals(text, text[], bigint[]) IS
   'Internal: counts URLs that a limit kept out, for the hundred names with the most of them.';
 
-CREATE FUNCTION bigbrotr.yield_places(urls text[], per_domain integer, named text[]) RETURNS void
-  LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION bigbrotr.yield_places(domains text[], per_domain integer, named text[]) RETURNS TABLE (domain text, held bigint)
+  LANGUAGE sql VOLATILE STRICT ROWS 100 SET search_path = pg_catalog, pg_temp
   AS $$
-    WITH wanted AS MATERIALIZED (
-      SELECT d.domain, d.n + h.n - per_domain AS places
-      FROM (SELECT bigbrotr.relay_url_domain(u.url) AS domain, count(*) AS n FROM unnest(urls) AS u(url) GROUP BY 1) AS d
+    WITH counted AS MATERIALIZED (
+      SELECT d.domain, d.n AS fresh, h.n AS held
+      FROM (SELECT u.domain, count(*) AS n FROM unnest(domains) AS u(domain) GROUP BY u.domain) AS d
       CROSS JOIN LATERAL (
         SELECT count(*) AS n
-        FROM (SELECT FROM bigbrotr.candidate_evidence AS e WHERE e.domain = d.domain LIMIT per_domain::bigint + 1) AS held
+        FROM (SELECT FROM bigbrotr.candidate_evidence AS e WHERE e.domain = d.domain LIMIT per_domain::bigint + 1) AS places
       ) AS h
-      -- Where an operator named more than that there is none to be had.
-      WHERE h.n <= per_domain AND d.n + h.n > per_domain
     ), yielding AS MATERIALIZED (
-      SELECT y.url
-      FROM wanted AS w
+      SELECT d.domain, y.url
+      FROM counted AS d
       CROSS JOIN LATERAL (
         SELECT c.url
         FROM bigbrotr.candidate_evidence AS e
         JOIN bigbrotr.candidate AS c ON c.url = e.url
-        WHERE e.domain = w.domain
+        WHERE e.domain = d.domain
           AND c.failures > 0
           AND c.source IN ('event', 'api')
           AND (c.leased_until IS NULL OR c.leased_until <= now())
-          -- Whoever is named this very moment is counted below, and would have its place back.
+          -- Whoever is named this very moment is counted by name_candidates(), and would have its place back.
           AND c.url NOT IN (SELECT u.url FROM unnest(named) AS u(url) WHERE u.url IS NOT NULL)
         ORDER BY c.failures DESC, e.events, c.url COLLATE "C"
-        LIMIT w.places
+        LIMIT d.fresh + d.held - per_domain
         FOR UPDATE OF c SKIP LOCKED
       ) AS y
+      -- Where an operator named more than that there is no place to be had.
+      WHERE d.held <= per_domain AND d.fresh + d.held > per_domain
     ), deleted AS (
       DELETE FROM bigbrotr.candidate AS c USING yielding AS y WHERE c.url = y.url
+    ), displaced AS (
+      UPDATE bigbrotr.candidate_evidence AS e SET domain = NULL FROM yielding AS y WHERE e.url = y.url
     )
-    UPDATE bigbrotr.candidate_evidence AS e SET domain = NULL FROM yielding AS y WHERE e.url = y.url
+    SELECT d.domain, d.held - (SELECT count(*) FROM yielding AS y WHERE y.domain = d.domain) FROM counted AS d
   $$;
 COMMENT ON FUNCTION bigbrotr.yield_places(text[], integer, text[]) IS
-  'Internal: of domains that these new URLs would fill beyond the limit, as many candidates as needed are deleted that events or APIs named before (not now, in named) and that failed, the worst first: nobody can close a shared domain by names that lead nowhere.';
+  'Internal: how many places are taken of each of these domains (one entry for each new URL), up to one more than the limit. Where the new URLs would go beyond it, as many candidates as needed are deleted first that events or APIs named before (not now, in named) and that failed, the worst first: nobody can close a shared domain by names that lead nowhere.';
 
 CREATE FUNCTION bigbrotr.name_candidates(
   urls text[], source text,
@@ -209,15 +211,12 @@ CREATE FUNCTION bigbrotr.name_candidates(
           PERFORM bigbrotr.note_refusals('author', refused, refusals);
         END IF;
 
-        PERFORM bigbrotr.yield_places(ARRAY(SELECT urls[f.place] FROM unnest(fresh) AS f(place)), per_domain, urls);
         WITH new AS MATERIALIZED (
           SELECT f.place, f.author, bigbrotr.relay_url_domain(urls[f.place]) AS domain, COALESCE(events[f.place], 0) AS popularity
           FROM unnest(fresh, charged) AS f(place, author)
         ), taken AS MATERIALIZED (
-          SELECT d.domain, (
-            SELECT count(*)
-            FROM (SELECT FROM bigbrotr.candidate_evidence AS e WHERE e.domain = d.domain LIMIT per_domain) AS held) AS n
-          FROM (SELECT DISTINCT w.domain FROM new AS w) AS d
+          SELECT y.domain, y.held AS n
+          FROM bigbrotr.yield_places(ARRAY(SELECT w.domain FROM new AS w), per_domain, urls) AS y
         ), judged AS MATERIALIZED (
           SELECT w.place, w.author, w.domain, w.popularity,
                  t.n + row_number() OVER (PARTITION BY w.domain ORDER BY w.popularity DESC, w.place) <= per_domain AS fits

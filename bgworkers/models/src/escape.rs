@@ -134,7 +134,7 @@ fn mended(json: &str, is_bad: impl Fn(u16) -> bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The UTF-16 unit of the escape `\uXXXX` that begins here.
+/// The UTF-16 unit of the escape (`\u` and four hex digits) that begins here.
 fn unit_at(json: &str, at: usize) -> Option<u16> {
     let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
     if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {

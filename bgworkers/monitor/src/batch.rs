@@ -81,11 +81,15 @@ impl Batch {
             Ok(_) => entries.iter().for_each(|entry| entry.count(context, report)),
             // What else is wrong, such as a full disk, is wrong with all of them, and passes: nothing is recorded, and they are due again.
             Err(error) if error.is_of_the_rows() || error.is_contention() => {
-                let mut in_the_way = 0;
+                let mut is_held_up = false;
                 for entry in entries {
                     match entry.write_alone(context, report).await {
                         // One row that somebody holds must not cost the others; but nobody waits for each of many.
-                        Err(error) if error.is_contention() && in_the_way == 0 => in_the_way += 1,
+                        Err(error) if error.is_contention() && !is_held_up => {
+                            is_held_up = true;
+                            report.unrecorded += 1;
+                            context.progress.error(error.to_string());
+                        }
                         outcome => outcome?,
                     }
                 }

@@ -105,8 +105,8 @@ pub struct Means {
     pub memory: MemoryBudget,
 }
 
-/// Tries a candidate: within four times `connect_timeout` + `request_timeout`, mostly a quarter of that (twice as much where answers are large). One that is in
-/// doubt is compared with each suspect, which takes as long for each.
+/// Tries a candidate: within four times `connect_timeout` + `request_timeout`, mostly a quarter of that, and twice as much where
+/// answers are large. One that is in doubt is compared with each suspect, which takes as long for each.
 pub async fn attempt(means: &Means, candidate: &Candidate) -> Outcome {
     match &candidate.doubt {
         Some(doubt) => settle(means, doubt).await,

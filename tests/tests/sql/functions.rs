@@ -22,7 +22,7 @@ const CALLS: &[(&str, &str)] = &[
     ("relay_url_merits(text)", "relay_url_merits('wss://nos.lol/x')"),
     ("is_better_url(text,text)", "is_better_url('wss://nos.lol', 'wss://nos.lol/x')"),
     ("add_twin(text,text)", "add_twin('wss://nos.lol', 'ws://nos.lol')"),
-    ("yield_places(text[],integer,text[])", "yield_places('{wss://x.nos.lol}', 1, '{}')"),
+    ("yield_places(text[],integer,text[])", "yield_places('{nos.lol}', 1, '{}')"),
     ("relay_path(text)", "relay_path('wss://nos.lol/x')"),
     ("relay_suspects(text,integer[])", "relay_suspects('wss://nos.lol/x', '{}')"),
     ("retry_pause(integer,boolean)", "retry_pause(1, false)"),
