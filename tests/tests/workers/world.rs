@@ -74,7 +74,10 @@ impl World {
 
     /// Process of a service.
     pub async fn pid(&self, service: &str) -> i64 {
-        self.number(&format!("SELECT pid FROM bigbrotr.stat_workers WHERE service = '{service}' AND worker = 1")).await
+        let pid = format!("SELECT pid FROM bigbrotr.stat_workers WHERE service = '{service}' AND worker = 1");
+        // A worker is in pg_stat_activity a moment before the launcher has noted it.
+        self.cluster.wait_for(&self.client, &format!("SELECT ({pid}) IS NOT NULL"), SOON, "a process").await;
+        self.number(&pid).await
     }
 
     /// Lines of the log that contain a text.
